@@ -1,0 +1,36 @@
+# make demo   the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
+# make test   the whole test suite, on real servers
+# make check  style, types, import directions
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: demo test check format lock clean
+
+demo: .venv/installed
+	$(BIN)/python -m config.demo $(ARGS)
+
+test: .venv/installed
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: .venv/installed
+	$(BIN)/pip freeze --exclude-editable --exclude angarium --exclude pip --exclude setuptools > constraints.txt
+
+clean:
+	rm -rf .venv .demo
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	touch $@

@@ -1,0 +1,25 @@
+"""The Celery application: Angarium's tasks on Redis."""
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import task_prerun
+from django.db import connections
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+app = Celery("angarium")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+# Celery's Django fix-up closes the database connection around every task; reconnecting costs more
+# than a delivery's own queries. Connections are kept, and `drop_broken_connections` minds them.
+app.conf["CELERY_DB_REUSE_MAX"] = 2**62
+app.autodiscover_tasks()
+
+
+@task_prerun.connect
+def drop_broken_connections(**_: Any) -> None:
+    """Let a task that follows a database restart begin on a fresh connection."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

@@ -1,0 +1,178 @@
+"""Django's settings, read from the environment (see the table in README.md)."""
+
+import os
+from functools import partial
+from pathlib import Path
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+DEBUG = env.bool("DEBUG", default=False)
+
+
+def secret(name: str, in_debug: str) -> str:
+    """A secret has a default only where DEBUG says that nothing is at stake."""
+    value: str = env.str(name, default=in_debug if DEBUG else "")
+    if not value:
+        raise ImproperlyConfigured(f"Set {name} in the environment (or DEBUG=1 to try things out).")
+    return value
+
+
+SECRET_KEY = secret("SECRET_KEY", in_debug="for-debugging-only-" + "x" * 32)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "rest_framework_api_key",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_celery_beat",
+    "webhooks.receiving",
+    "subscriptions",
+    "deliveries",
+    "config",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "static"
+WHITENOISE_USE_FINDERS = DEBUG
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Behind a proxy that ends TLS and says so.
+if env.bool("BEHIND_TLS", default=not DEBUG):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = True
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+    SECURE_HSTS_PRELOAD = True
+    SESSION_COOKIE_SECURE = True
+    CSRF_COOKIE_SECURE = True
+
+DATABASES = {
+    "default": env.db("DATABASE_URL", default="postgresql://postgres@127.0.0.1:5432/angarium")
+}
+# A threaded web server shares a pool; a worker process keeps its one connection.
+if pool_size := env.int("DATABASE_POOL_SIZE", default=0):
+    DATABASES["default"].setdefault("OPTIONS", {})["pool"] = {"min_size": 1, "max_size": pool_size}
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = None
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+CELERY_BROKER_URL = REDIS_URL
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Longer than any countdown, or Redis would hand a waiting retry to a second worker.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
+CELERY_TASK_QUEUES = {"housekeeping": {}, "deliveries": {}}
+CELERY_TASK_ROUTES = {"deliveries.deliver": {"queue": "deliveries"}}
+CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_TIMEZONE = TIME_ZONE
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["subscriptions.api.access.HasApiKey"],
+    "DEFAULT_PARSER_CLASSES": ["subscriptions.api.parsing.StrictJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PAGINATION_CLASS": "subscriptions.api.pagination.NewestFirst",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "subscriptions.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Angarium",
+    "DESCRIPTION": "Emit events; every endpoint that asked for them gets a signed webhook.",
+    "VERSION": "1",
+    "SERVE_PERMISSIONS": [],
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# Angarium's own settings, by the names in subscriptions/conf.py and deliveries/conf.py, where their
+# defaults are. Each is read from the variable ANGARIUM_<name> where that is set.
+numbers = partial(env.list, cast=float)
+ANGARIUM_VARIABLES = {
+    "ALLOW_HTTP": env.bool,
+    "ALLOW_SINGLE_LABELS": env.bool,
+    "ALLOWED_NETWORKS": env.list,
+    "BLOCKED_NETWORKS": env.list,
+    "CONNECT_TIMEOUT": env.float,
+    "EVENT_RETENTION": env.float,
+    "FAN_OUT_INLINE_LIMIT": env.int,
+    "FAN_OUT_CHUNK": env.int,
+    "JITTER": env.float,
+    "LEASE_MARGIN": env.float,
+    "LOST_AFTER": env.float,
+    "MAX_PAYLOAD_BYTES": env.int,
+    "RETRY_AFTER_MAX": env.float,
+    "RETRY_COUNTDOWN_MAX": env.float,
+    "RETRY_SCHEDULE": numbers,
+    "SECRET_OVERLAP": env.float,
+    "TIMEOUT": env.float,
+    "USER_AGENT": env.str,
+}
+ANGARIUM = {
+    "ENCRYPTION_KEYS": secret(
+        "ENCRYPTION_KEYS", in_debug="Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="
+    ).split(","),
+    "ALLOW_HTTP": DEBUG,
+    **{
+        name: read(f"ANGARIUM_{name}")
+        for name, read in ANGARIUM_VARIABLES.items()
+        if f"ANGARIUM_{name}" in os.environ
+    },
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}

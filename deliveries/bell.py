@@ -1,0 +1,95 @@
+"""The doorbell: tell the workers, by way of the broker, that deliveries are there.
+
+The rows are the truth; a message only says whose turn it is. One that cannot be published, or gets
+lost, is made good by the sweeps, so ringing never fails and never takes long.
+"""
+
+import logging
+from collections.abc import Iterable
+from functools import cache
+from time import monotonic
+from typing import Any
+from uuid import UUID
+
+from celery import Celery, current_app
+from kombu.pools import producers
+
+from deliveries.conf import DeliverySettings
+from subscriptions.conf import part
+from subscriptions.ids import from_uuid
+
+DELIVER = "deliveries.deliver"
+FAN_OUT = "deliveries.fan_out"
+QUEUE = "deliveries"
+
+# Whoever emits waits for the broker at most this long, in seconds, …
+PATIENCE = 0.3
+# … and after a failure nobody tries for a while, lest every request pay for the outage.
+QUIET_AFTER_FAILURE = 2.0
+
+logger = logging.getLogger(__name__)
+
+
+class Bell:
+    """Publishes in pipelined batches over a connection of its own that gives up quickly."""
+
+    def __init__(self, app: Celery) -> None:
+        self.app = app
+        self.quiet_until = 0.0
+        self.connection = app.connection_for_write(
+            connect_timeout=PATIENCE,
+            transport_options={
+                **app.conf.broker_transport_options,
+                "socket_timeout": PATIENCE,
+                "socket_connect_timeout": PATIENCE,
+                "retry_on_timeout": False,
+                "max_retries": 0,
+            },
+        )
+
+    def waiting(self, queue: str) -> int | None:
+        """How many messages wait in a queue; None while the broker cannot be asked."""
+        try:
+            with producers[self.connection].acquire(block=True, timeout=PATIENCE) as producer:
+                return int(producer.channel.queue_declare(queue).message_count)
+        except Exception as error:
+            logger.warning("The broker does not say how long %s is (%s).", queue, error)
+            return None
+
+    def publish(self, task: str, arguments: Iterable[tuple[Any, ...]]) -> bool:
+        """Send one message of `task` for each tuple of arguments; say whether that worked."""
+        if monotonic() < self.quiet_until:
+            return False
+        try:
+            with producers[self.connection].acquire(block=True, timeout=PATIENCE) as producer:
+                with producer.batch():
+                    for args in arguments:
+                        self.app.send_task(
+                            task, args, producer=producer, retry=False, ignore_result=True
+                        )
+        except Exception as error:
+            self.quiet_until = monotonic() + QUIET_AFTER_FAILURE
+            logger.warning("The broker took no message (%s); the sweeps will send it.", error)
+            return False
+        return True
+
+
+@cache
+def _bell() -> Bell:
+    return Bell(current_app._get_current_object())
+
+
+def room() -> int:
+    """How many deliveries may be rung for before the queue is at its limit."""
+    waiting = _bell().waiting(QUEUE)
+    return 0 if waiting is None else max(0, part(DeliverySettings).queue_limit - waiting)
+
+
+def ring(deliveries: Iterable[UUID]) -> None:
+    """Ask the workers to deliver; returns within a second whatever the broker does."""
+    _bell().publish(DELIVER, [(from_uuid("dlv", delivery),) for delivery in deliveries])
+
+
+def ring_for_fan_out(events: Iterable[str]) -> None:
+    """Ask the workers to make the deliveries of these events."""
+    _bell().publish(FAN_OUT, [(event,) for event in events])

@@ -1,0 +1,169 @@
+"""emit(): the one way in. An application says that something happened."""
+
+import json
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from deliveries import bell
+from deliveries.conf import DeliverySettings
+from deliveries.fan_out import make_deliveries
+from deliveries.models import Event
+from subscriptions import event_types
+from subscriptions.conf import part
+from subscriptions.ids import to_uuid
+from subscriptions.matching import Match, endpoints_matching
+from subscriptions.models import Endpoint, Subscriber
+from webhooks import payloads
+
+MAX_IDEMPOTENCY_KEY = 255
+TEST_EVENT = "angarium.test"
+
+
+class InvalidEvent(ValueError):
+    """An argument of emit() that is no good; nothing was written."""
+
+
+class IdempotencyConflict(InvalidEvent):
+    """The idempotency key was used before, for an event with other content."""
+
+
+def emit(
+    type: str,
+    data: Any,
+    *,
+    subscriber: Subscriber | str | None = None,
+    idempotency_key: str | None = None,
+    occurred_at: datetime | None = None,
+) -> Event:
+    """Write down an event and its deliveries; they are sent once the transaction commits.
+
+    Joins the caller's transaction: rolled back with it, nothing is sent. `subscriber` (or its id)
+    limits the event to that subscriber's endpoints; without it every endpoint that asked for such
+    events gets it. The same `idempotency_key` with the same content returns the first event.
+    `occurred_at` must be aware; it is now where left out.
+
+    The event's `delivery_count` says how many deliveries were made. Where there are more than
+    FAN_OUT_INLINE_LIMIT it is 0 as yet, and the `fan_out` task makes them.
+
+    Raises webhooks.payloads.InvalidPayload for data that is not JSON or too large,
+    subscriptions.event_types.InvalidEventType, IdempotencyConflict, or InvalidEvent. All of them
+    are ValueErrors, and nothing has been written then.
+    """
+    settings = part(DeliverySettings)
+    event_types.check_name(type)
+    _check_time(occurred_at)
+    _check_key(idempotency_key)
+    payload = payloads.encode(data, max_bytes=settings.max_payload_bytes)
+    owner = _subscriber_id(subscriber)
+
+    with transaction.atomic():
+        limit = settings.fan_out_inline_limit
+        matches = endpoints_matching(type, subscriber=owner, limit=limit + 1)
+        inline = len(matches) <= limit
+        event = Event(
+            type=type,
+            subscriber_id=owner,
+            payload=payload,
+            occurred_at=occurred_at or timezone.now(),
+            idempotency_key=idempotency_key,
+            delivery_count=len(matches) if inline else 0,
+            fanned_out_at=timezone.now() if inline else None,
+        )
+        if idempotency_key is None:
+            event.save(force_insert=True)
+        else:
+            first = _save_or_find(event)
+            if first is not None:
+                _check_same_content(first, event, occurred_at)
+                return first
+        if inline:
+            _, pending = make_deliveries(event.pk, matches)
+            _ring_after_commit(pending)
+        else:
+            transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
+    return event
+
+
+def emit_test_event(endpoint: Endpoint) -> Event:
+    """Send a test event to one endpoint, whatever it subscribes to."""
+    with transaction.atomic():
+        event = Event.objects.create(
+            type=TEST_EVENT,
+            subscriber_id=endpoint.subscriber_id,
+            payload=payloads.encode(
+                {"message": "This is a test.", "endpoint": endpoint.pk},
+                max_bytes=part(DeliverySettings).max_payload_bytes,
+            ),
+            delivery_count=1,
+            fanned_out_at=timezone.now(),
+        )
+        _, pending = make_deliveries(event.pk, [Match(to_uuid(endpoint.pk), endpoint.state)])
+        _ring_after_commit(pending)
+    return event
+
+
+def _ring_after_commit(pending: list[UUID]) -> None:
+    if pending:
+        transaction.on_commit(lambda: bell.ring(pending), robust=True)
+
+
+def _check_time(occurred_at: datetime | None) -> None:
+    if occurred_at is not None and occurred_at.tzinfo is None:
+        raise InvalidEvent("occurred_at has no time zone: pass an aware datetime.")
+
+
+def _check_key(idempotency_key: str | None) -> None:
+    if idempotency_key is not None and (
+        not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY or not idempotency_key.isprintable()
+    ):
+        raise InvalidEvent(
+            f"idempotency_key must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters."
+        )
+
+
+def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
+    if subscriber is None:
+        return None
+    if isinstance(subscriber, Subscriber):
+        return subscriber.pk
+    try:
+        to_uuid(subscriber)
+    except ValueError as error:
+        raise InvalidEvent(str(error)) from error
+    if not Subscriber.objects.filter(pk=subscriber).exists():
+        raise InvalidEvent(f"There is no subscriber {subscriber}.")
+    return subscriber
+
+
+def _save_or_find(event: Event) -> Event | None:
+    """Save the event, or return the one that was first with its idempotency key."""
+    try:
+        with transaction.atomic():
+            event.save(force_insert=True)
+    except IntegrityError:
+        first = Event.objects.filter(
+            subscriber_id=event.subscriber_id, idempotency_key=event.idempotency_key
+        ).first()
+        if first is None:
+            raise
+        return first
+    return None
+
+
+def _check_same_content(first: Event, again: Event, occurred_at: datetime | None) -> None:
+    def canonical(event: Event) -> str:
+        return json.dumps(event.data, sort_keys=True)
+
+    if (
+        first.type != again.type
+        or canonical(first) != canonical(again)
+        or (occurred_at is not None and first.occurred_at != occurred_at)
+    ):
+        raise IdempotencyConflict(
+            f"The idempotency key {again.idempotency_key!r} belongs to {first.pk}, an event with "
+            "other content: use a new key for a new event."
+        )

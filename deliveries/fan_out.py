@@ -1,0 +1,76 @@
+"""Make an event's deliveries: one for each endpoint that it matches, never two."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from deliveries.conf import DeliverySettings
+from deliveries.models import Event
+from subscriptions.conf import part
+from subscriptions.ids import to_uuid
+from subscriptions.matching import Match, endpoints_matching
+from uuid_utils.compat import uuid7
+
+INSERT = """
+    INSERT INTO deliveries_delivery
+           (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at)
+    SELECT new.id, %(event)s, new.endpoint,
+           CASE new.endpoint_state WHEN 'active' THEN 'pending' ELSE 'held' END, 0, 0, now(),
+           CASE new.endpoint_state WHEN 'active' THEN now() END
+      FROM unnest(%(ids)s::uuid[], %(endpoints)s::uuid[], %(states)s::text[])
+           AS new (id, endpoint, endpoint_state)
+        ON CONFLICT (event_id, endpoint_id) DO NOTHING
+ RETURNING id, state
+"""
+
+
+def make_deliveries(event: str, matches: Sequence[Match]) -> tuple[int, list[UUID]]:
+    """Insert a delivery of `event` to each endpoint that has none yet.
+
+    Returns how many there are now that were not, and which of them are pending.
+    """
+    if not matches:
+        return 0, []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            INSERT,
+            {
+                "event": to_uuid(event),
+                "ids": [uuid7() for _ in matches],
+                "endpoints": [match.endpoint for match in matches],
+                "states": [match.state for match in matches],
+            },
+        )
+        made = cursor.fetchall()
+    return len(made), [id for id, state in made if state == "pending"]
+
+
+def fan_out_chunk(event_id: str) -> list[UUID] | None:
+    """Make the next chunk of an event's deliveries; returns the pending ones.
+
+    None when there is nothing left to do here: all are made, or another worker is at it. Whoever
+    dies half way loses the chunk alone: how far the fan-out got is committed with each chunk.
+    """
+    chunk = part(DeliverySettings).fan_out_chunk
+    with transaction.atomic():
+        event = (
+            Event.objects.select_for_update(skip_locked=True, no_key=True)
+            .filter(pk=event_id, fanned_out_at=None)
+            .only("type", "subscriber_id", "fan_out_after")
+            .first()
+        )
+        if event is None:
+            return None
+        matches = endpoints_matching(
+            event.type, subscriber=event.subscriber_id, limit=chunk, after=event.fan_out_after
+        )
+        made, pending = make_deliveries(event.pk, matches)
+        Event.objects.filter(pk=event_id).update(
+            delivery_count=F("delivery_count") + made,
+            fan_out_after=matches[-1].endpoint if matches else event.fan_out_after,
+            fanned_out_at=timezone.now() if len(matches) < chunk else None,
+        )
+    return pending

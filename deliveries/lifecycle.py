@@ -1,0 +1,68 @@
+"""The life of a delivery: which state follows which, and what an attempt's outcome leads to."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from deliveries.backoff import wait_before_retry
+from deliveries.conf import DeliverySettings
+from deliveries.models import DeadLetter, Delivery
+from webhooks.sending.outcome import Outcome, OutcomeKind
+
+State = Delivery.State
+Reason = DeadLetter.Reason
+
+TRANSITIONS: dict[State, frozenset[State]] = {
+    State.PENDING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
+    State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
+    State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
+    State.HELD: frozenset({State.PENDING, State.DEAD, State.DISCARDED}),
+    State.DELIVERED: frozenset(),
+    State.DEAD: frozenset({State.PENDING, State.DISCARDED}),
+    State.DISCARDED: frozenset(),
+}
+"""Which states may follow each state."""
+
+FINAL = frozenset({State.DELIVERED, State.DEAD, State.DISCARDED})
+"""The states in which nothing more happens by itself."""
+
+THROTTLED = frozenset({429, 503})
+"""The statuses with which an endpoint may say when to come back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows an attempt: delivered, waiting for `wait` seconds, or dead for a `reason`."""
+
+    state: State
+    wait: float | None = None
+    reason: Reason | None = None
+
+
+def verdict(
+    outcome: Outcome, *, tries: int, settings: DeliverySettings, random: Callable[[], float]
+) -> Verdict:
+    """Judge the outcome of try number `tries` (from 1) of a round; `random` gives 0 to 1.
+
+    2xx is success and nothing else is; 410 Gone and a refused address end the delivery at once. An
+    attempt whose worker died says nothing of the endpoint: the next follows without a wait.
+    """
+    if outcome.kind is OutcomeKind.DELIVERED:
+        return Verdict(State.DELIVERED)
+    if outcome.status == 410:
+        return Verdict(State.DEAD, reason=Reason.GONE)
+    if outcome.kind is OutcomeKind.ADDRESS_REFUSED:
+        return Verdict(State.DEAD, reason=Reason.ADDRESS_REFUSED)
+    if outcome.kind is OutcomeKind.INTERRUPTED and tries < settings.max_attempts:
+        return Verdict(State.WAITING, wait=0.0)
+    wait = wait_before_retry(
+        tries,
+        settings.retry_schedule,
+        stretch=settings.jitter * random(),
+        retry_after=outcome.retry_after if outcome.status in THROTTLED else None,
+        retry_after_max=settings.retry_after_max,
+    )
+    if wait is not None:
+        return Verdict(State.WAITING, wait=wait)
+    if outcome.kind is OutcomeKind.UNRENDERABLE:
+        return Verdict(State.DEAD, reason=Reason.UNRENDERABLE)
+    return Verdict(State.DEAD, reason=Reason.EXHAUSTED)

@@ -1,0 +1,253 @@
+"""What happened: events, their deliveries, the attempts at each, and the dead letters."""
+
+import json
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from subscriptions.event_types import MAX_LENGTH
+from subscriptions.ids import IdField
+from subscriptions.models import Endpoint, Subscriber
+from webhooks.sending.outcome import OutcomeKind
+
+
+class Event(models.Model):
+    """Something that happened in the application; its deliveries carry it to the endpoints."""
+
+    id = IdField(prefix="evt")
+    type = models.CharField(max_length=MAX_LENGTH)
+    subscriber = models.ForeignKey(
+        Subscriber,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        help_text="Whose endpoints get it; everybody's that asked for it, where empty.",
+    )
+    payload = models.TextField(help_text="The event's data: the JSON text, as it is sent.")
+    occurred_at = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(auto_now_add=True)
+    idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    delivery_count = models.PositiveIntegerField(default=0)
+    fan_out_after = models.UUIDField(
+        null=True, editable=False, help_text="The last endpoint that the fan-out has reached."
+    )
+    fanned_out_at = models.DateTimeField(
+        null=True, editable=False, help_text="When all its deliveries had been made."
+    )
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="event_idempotency_key_once_per_subscriber",
+                fields=["subscriber", "idempotency_key"],
+                condition=models.Q(idempotency_key__isnull=False),
+            ),
+            models.UniqueConstraint(
+                name="event_idempotency_key_once_for_everybody",
+                fields=["idempotency_key"],
+                condition=models.Q(idempotency_key__isnull=False, subscriber__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(name="event_by_type", fields=["type", "-id"]),
+            models.Index(name="event_by_subscriber", fields=["subscriber", "-id"]),
+            models.Index(
+                name="event_to_fan_out",
+                fields=["created_at"],
+                condition=models.Q(fanned_out_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.id}"
+
+    @property
+    def data(self) -> Any:
+        """The event's data, parsed."""
+        return json.loads(self.payload)
+
+
+class Delivery(models.Model):
+    """One event on its way to one endpoint."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"  # to be sent as soon as a worker takes it
+        SENDING = "sending"  # a worker holds it until lease_expires_at
+        WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
+        HELD = "held"  # its endpoint is paused or disabled
+        DELIVERED = "delivered"
+        DEAD = "dead"  # given up; its dead letter says why
+        DISCARDED = "discarded"  # dropped by a person, or with its endpoint
+
+    id = IdField(prefix="dlv")
+    # Both are indexed already, by the constraint and the index below that begin with them.
+    event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries", db_index=False)
+    endpoint = models.ForeignKey(
+        Endpoint, models.PROTECT, related_name="deliveries", db_index=False
+    )
+    state = models.CharField(max_length=10, choices=State, default=State.PENDING)
+    attempt_number = models.PositiveSmallIntegerField(
+        default=0,
+        help_text="How many attempts were begun; fences off workers that lost their lease.",
+    )
+    round_start = models.PositiveSmallIntegerField(
+        default=0,
+        help_text="The attempt number when it was last redriven; the retry schedule counts on it.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    rung_at = models.DateTimeField(
+        null=True,
+        editable=False,
+        help_text="When its message reaches a worker, if it does; empty while none is under way.",
+    )
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "deliveries"
+        constraints = [
+            models.UniqueConstraint(
+                name="delivery_once_per_event_and_endpoint", fields=["event", "endpoint"]
+            ),
+            models.CheckConstraint(
+                name="delivery_state_is_known",
+                condition=models.Q(
+                    state__in=[
+                        "pending",
+                        "sending",
+                        "waiting",
+                        "held",
+                        "delivered",
+                        "dead",
+                        "discarded",
+                    ]
+                ),
+            ),
+            models.CheckConstraint(
+                name="delivery_has_a_lease_while_it_is_sending",
+                condition=models.Q(state="sending", lease_expires_at__isnull=False)
+                | (~models.Q(state="sending") & models.Q(lease_expires_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="delivery_knows_when_it_is_next_tried_while_it_waits",
+                condition=~models.Q(state="waiting") | models.Q(next_attempt_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="delivery_has_ended_when_its_state_is_final",
+                condition=models.Q(
+                    state__in=["delivered", "dead", "discarded"], ended_at__isnull=False
+                )
+                | models.Q(
+                    state__in=["pending", "sending", "waiting", "held"], ended_at__isnull=True
+                ),
+            ),
+        ]
+        indexes = [
+            models.Index(name="delivery_by_endpoint", fields=["endpoint", "-id"]),
+            models.Index(
+                name="delivery_pending",
+                fields=["rung_at"],
+                condition=models.Q(state="pending"),
+            ),
+            models.Index(
+                name="delivery_waiting",
+                fields=["next_attempt_at"],
+                condition=models.Q(state="waiting"),
+            ),
+            models.Index(
+                name="delivery_sending",
+                fields=["lease_expires_at"],
+                condition=models.Q(state="sending"),
+            ),
+            models.Index(
+                name="delivery_held", fields=["endpoint", "id"], condition=models.Q(state="held")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Attempt(models.Model):
+    """One POST, and what came of it."""
+
+    Outcome = models.TextChoices(  # type: ignore[misc]
+        "Outcome", [(kind.name, (kind.value, kind.value.replace("_", " "))) for kind in OutcomeKind]
+    )
+
+    delivery = models.ForeignKey(
+        Delivery, models.CASCADE, related_name="attempts", db_index=False
+    )
+    number = models.PositiveSmallIntegerField()
+    outcome = models.CharField(max_length=20, choices=Outcome)
+    status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
+    duration_ms = models.PositiveIntegerField()
+    error = models.TextField(blank=True)
+    response_body = models.TextField(blank=True, help_text="Its first 4 KiB.")
+    ended_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(
+                name="attempt_number_once_per_delivery", fields=["delivery", "number"]
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id} #{self.number}: {self.outcome}"
+
+
+class DeadLetter(models.Model):
+    """Why a delivery was given up, when, and what became of it after."""
+
+    class Reason(models.TextChoices):
+        EXHAUSTED = "exhausted"  # every attempt of the retry schedule failed
+        GONE = "gone"  # the endpoint answered 410
+        ADDRESS_REFUSED = "address_refused"  # the endpoint's address is not allowed
+        UNRENDERABLE = "unrenderable"  # no request could be made of it
+        EXPIRED = "expired"  # it was held for too long
+
+    class Resolution(models.TextChoices):
+        REDRIVEN = "redriven"  # by a person
+        RECOVERED = "recovered"  # redriven by itself, as its endpoint works again
+        DISCARDED = "discarded"  # by a person
+        DROPPED = "dropped"  # past its retention
+
+    id = IdField(prefix="dead")
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="dead_letters")
+    reason = models.CharField(max_length=20, choices=Reason)
+    last_error = models.TextField(blank=True)
+    died_at = models.DateTimeField()
+    resolution = models.CharField(max_length=10, choices=Resolution, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                name="dead_letter_open_once_per_delivery",
+                fields=["delivery"],
+                condition=models.Q(resolution=""),
+            ),
+            models.CheckConstraint(
+                name="dead_letter_is_resolved_at_a_time",
+                condition=models.Q(resolution="", resolved_at__isnull=True)
+                | (~models.Q(resolution="") & models.Q(resolved_at__isnull=False)),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="dead_letter_open",
+                fields=["died_at"],
+                condition=models.Q(resolution=""),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.delivery_id}: {self.get_reason_display()}"

@@ -1,0 +1,182 @@
+"""Claim deliveries, record what came of them: set-based, a list in, a list out.
+
+A claim raises the delivery's attempt number and gives a lease. The number fences: what a worker
+records counts only while the delivery is still at the number that the worker was given.
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from deliveries.conf import DeliverySettings
+from deliveries.lifecycle import FINAL, Reason, State, verdict
+from subscriptions.conf import part
+from subscriptions.health import note_health
+from uuid_utils.compat import uuid7
+from webhooks.sending.outcome import Outcome
+
+CLAIM = """
+    WITH free AS (
+        SELECT id FROM deliveries_delivery
+         WHERE id = ANY(%(ids)s)
+           AND (state = 'pending'
+                -- A second's grace: a countdown's clock is the worker's, the row's the database's.
+                OR state = 'waiting' AND next_attempt_at <= now() + interval '1 second')
+         ORDER BY id
+           FOR NO KEY UPDATE SKIP LOCKED
+    ), claimed AS (
+        UPDATE deliveries_delivery delivery
+           SET state = CASE endpoint.state
+                           WHEN 'active' THEN 'sending'
+                           WHEN 'deleted' THEN 'discarded'
+                           ELSE 'held' END,
+               attempt_number = attempt_number + (endpoint.state = 'active')::int,
+               lease_expires_at = CASE WHEN endpoint.state = 'active'
+                                       THEN now() + make_interval(secs => %(lease)s) END,
+               ended_at = CASE WHEN endpoint.state = 'deleted' THEN now() END,
+               next_attempt_at = NULL,
+               rung_at = NULL
+          FROM free, subscriptions_endpoint endpoint
+         WHERE delivery.id = free.id AND endpoint.id = delivery.endpoint_id
+     RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
+               delivery.round_start, delivery.state, endpoint.url
+    )
+    SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
+           claimed.url,
+           ARRAY(SELECT secret.ciphertext FROM subscriptions_signingsecret secret
+                  WHERE secret.endpoint_id = claimed.endpoint_id
+                    AND (secret.expires_at IS NULL OR secret.expires_at > now())
+                  ORDER BY secret.id DESC),
+           event.id, event.type, event.occurred_at, event.payload
+      FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
+     WHERE claimed.state = 'sending'
+"""
+
+RECORD = """
+    WITH result AS (
+        SELECT * FROM unnest(
+            %(ids)s::uuid[], %(numbers)s::int[], %(states)s::text[], %(waits)s::float8[],
+            %(outcomes)s::text[], %(statuses)s::int[], %(durations)s::int[], %(errors)s::text[],
+            %(bodies)s::text[], %(reasons)s::text[], %(dead_ids)s::uuid[]
+        ) AS result (id, number, state, wait, outcome, status, duration, error, body, reason,
+                     dead_id)
+    ), ours AS (
+        SELECT delivery.id FROM deliveries_delivery delivery JOIN result USING (id)
+         WHERE delivery.state = 'sending' AND delivery.attempt_number = result.number
+         ORDER BY delivery.id
+           FOR NO KEY UPDATE OF delivery
+    ), recorded AS (
+        UPDATE deliveries_delivery delivery
+           SET state = result.state,
+               lease_expires_at = NULL,
+               next_attempt_at = now() + make_interval(secs => result.wait),
+               rung_at = CASE WHEN result.wait <= %(countdown_max)s
+                              THEN now() + make_interval(secs => result.wait) END,
+               ended_at = CASE WHEN result.state = ANY(%(final)s) THEN now() END
+          FROM ours JOIN result USING (id)
+         WHERE delivery.id = ours.id
+     RETURNING result.*
+    ), attempted AS (
+        INSERT INTO deliveries_attempt
+               (delivery_id, number, outcome, status, duration_ms, error, response_body, ended_at)
+        SELECT id, number, outcome, status, duration, error, body, now() FROM recorded
+    ), buried AS (
+        INSERT INTO deliveries_deadletter
+               (id, delivery_id, reason, last_error, died_at, resolution)
+        SELECT dead_id, id, reason, error, now(), '' FROM recorded WHERE state = 'dead'
+    )
+    SELECT id FROM recorded
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A delivery that is ours to attempt for a while."""
+
+    delivery: UUID
+    endpoint: UUID
+    attempt_number: int
+    round_start: int
+
+    @property
+    def tries(self) -> int:
+        """Which try of the retry schedule this is, from 1."""
+        return self.attempt_number - self.round_start
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease, and all that the attempt needs."""
+
+    lease: Lease
+    url: str
+    secrets: Sequence[str]
+    """The endpoint's signing secrets, newest first, as they are stored: encrypted."""
+    event: UUID
+    event_type: str
+    occurred_at: datetime
+    payload: str
+
+
+def claim(deliveries: Iterable[UUID]) -> list[Claim]:
+    """Take those of `deliveries` that are due and that nobody else has.
+
+    Those whose endpoint is paused or disabled become held, those whose endpoint is deleted become
+    discarded; neither uses up an attempt.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(CLAIM, {"ids": list(deliveries), "lease": part(DeliverySettings).lease})
+        return [Claim(Lease(*row[:4]), *row[4:]) for row in cursor.fetchall()]
+
+
+def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
+    """Write down the outcomes of attempts: attempt rows, states, dead letters, endpoints' health.
+
+    Returns the deliveries that want a retry by countdown, with its seconds. Longer waits are
+    parked in their rows, for the sweep to find when they are due. The outcome of a lease that ran
+    out, so that the delivery may be another's by now, is dropped.
+    """
+    settings = part(DeliverySettings)
+    verdicts = [
+        verdict(outcome, tries=lease.tries, settings=settings, random=random.random)
+        for lease, outcome in results
+    ]
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            RECORD,
+            {
+                "ids": [lease.delivery for lease, _ in results],
+                "numbers": [lease.attempt_number for lease, _ in results],
+                "states": [verdict.state.value for verdict in verdicts],
+                "waits": [verdict.wait for verdict in verdicts],
+                "outcomes": [outcome.kind.value for _, outcome in results],
+                "statuses": [outcome.status for _, outcome in results],
+                "durations": [outcome.duration_ms for _, outcome in results],
+                "errors": [outcome.error for _, outcome in results],
+                "bodies": [outcome.response_body for _, outcome in results],
+                "reasons": [verdict.reason and verdict.reason.value for verdict in verdicts],
+                "dead_ids": [uuid7() if verdict.reason else None for verdict in verdicts],
+                "countdown_max": settings.retry_countdown_max,
+                "final": [state.value for state in FINAL],
+            },
+        )
+        recorded = {row[0] for row in cursor.fetchall()}
+        ours = [
+            (lease, outcome, verdict)
+            for (lease, outcome), verdict in zip(results, verdicts, strict=True)
+            if lease.delivery in recorded
+        ]
+        note_health(
+            succeeded={lease.endpoint for lease, outcome, _ in ours if outcome.succeeded},
+            failed={lease.endpoint for lease, outcome, _ in ours if outcome.endpoint_failed},
+            gone={lease.endpoint for lease, _, verdict in ours if verdict.reason is Reason.GONE},
+        )
+    return {
+        lease.delivery: verdict.wait
+        for lease, _, verdict in ours
+        if verdict.wait is not None and verdict.wait <= settings.retry_countdown_max
+    }

@@ -1,0 +1,42 @@
+"""The plain lane: one delivery at a time, through requests, on any of Celery's pools."""
+
+import time
+from functools import cache
+from uuid import UUID
+
+from deliveries.conf import DeliverySettings
+from deliveries.pipeline import Claim, claim, record
+from deliveries.rendering import Unrenderable, render
+from subscriptions.conf import SubscriptionSettings, part
+from webhooks.sending.outcome import Limits, Outcome, OutcomeKind
+from webhooks.sending.requests_sender import RequestsSender
+
+
+def deliver(delivery: UUID) -> float | None:
+    """Attempt a delivery, if it is due and nobody else's.
+
+    Returns after how many seconds it wants a retry by countdown, if it does.
+    """
+    claims = claim([delivery])
+    if not claims:
+        return None
+    [ours] = claims
+    return record([(ours.lease, _attempt(ours))]).get(delivery)
+
+
+def _attempt(claim: Claim) -> Outcome:
+    try:
+        request = render(claim, timestamp=int(time.time()))
+    except Unrenderable as error:
+        return Outcome(kind=OutcomeKind.UNRENDERABLE, error=str(error))
+    return _sender(part(SubscriptionSettings), part(DeliverySettings)).send(request)
+
+
+# One for each process, so that connections to endpoints are kept alive from task to task.
+@cache
+def _sender(subscriptions: SubscriptionSettings, deliveries: DeliverySettings) -> RequestsSender:
+    return RequestsSender(
+        policy=subscriptions.address_policy(),
+        limits=Limits(connect_timeout=deliveries.connect_timeout, timeout=deliveries.timeout),
+        user_agent=deliveries.user_agent,
+    )

@@ -1,0 +1,298 @@
+"""The sweeps: what makes good whatever was lost on the way, and clears up.
+
+Each takes rows in bounded chunks and skips those that another transaction holds, so that two at
+once do no harm; each returns how many rows it took.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Min
+from django.utils import timezone
+
+from deliveries import bell, operations
+from deliveries.conf import DeliverySettings
+from deliveries.models import DeadLetter
+from deliveries.pipeline import Lease, record
+from subscriptions.conf import part
+from subscriptions.ids import from_uuid, lowest_uuid_at
+from uuid_utils.compat import uuid7
+from webhooks.sending.outcome import Outcome, OutcomeKind
+
+logger = logging.getLogger(__name__)
+
+DUE = """
+    UPDATE deliveries_delivery SET rung_at = now()
+     WHERE id IN (
+        SELECT id FROM deliveries_delivery
+         WHERE state = 'waiting'
+           AND next_attempt_at <= now()
+           AND (rung_at IS NULL OR rung_at < now() - make_interval(secs => %(lost_after)s))
+         ORDER BY next_attempt_at LIMIT %(limit)s
+           FOR NO KEY UPDATE SKIP LOCKED)
+ RETURNING id
+"""
+
+LOST = """
+    UPDATE deliveries_delivery SET rung_at = now()
+     WHERE id IN (
+        SELECT id FROM deliveries_delivery
+         WHERE state = 'pending' AND rung_at < now() - make_interval(secs => %(lost_after)s)
+         ORDER BY rung_at LIMIT %(limit)s
+           FOR NO KEY UPDATE SKIP LOCKED)
+ RETURNING id
+"""
+
+UNFINISHED_FAN_OUTS = """
+    SELECT id FROM deliveries_event
+     WHERE fanned_out_at IS NULL
+       AND created_at < now() - make_interval(secs => %(lost_after)s)
+     ORDER BY created_at LIMIT %(limit)s
+       FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+STUCK = """
+    SELECT id, endpoint_id, attempt_number, round_start FROM deliveries_delivery
+     WHERE state = 'sending' AND lease_expires_at < now()
+     ORDER BY lease_expires_at LIMIT %(limit)s
+       FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+# Endpoint by endpoint through its index: what is held for others, however much, is not read.
+HELD = """
+    WITH free AS (
+        SELECT delivery.id, endpoint.state
+          FROM subscriptions_endpoint endpoint
+         CROSS JOIN LATERAL (
+            SELECT id FROM deliveries_delivery
+             WHERE endpoint_id = endpoint.id AND state = 'held' ORDER BY id LIMIT %(limit)s
+         ) held
+          JOIN deliveries_delivery delivery ON delivery.id = held.id
+         WHERE endpoint.state IN ('active', 'deleted')
+         ORDER BY delivery.id LIMIT %(limit)s
+           FOR NO KEY UPDATE OF delivery SKIP LOCKED
+    )
+    UPDATE deliveries_delivery delivery
+       SET state = CASE free.state WHEN 'active' THEN 'pending' ELSE 'discarded' END,
+           rung_at = CASE free.state WHEN 'active' THEN now() END,
+           ended_at = CASE free.state WHEN 'deleted' THEN now() END
+      FROM free WHERE delivery.id = free.id
+ RETURNING delivery.id, delivery.state
+"""
+
+HELD_TOO_LONG = """
+    WITH expired AS (
+        UPDATE deliveries_delivery delivery SET state = 'dead', ended_at = now()
+          FROM (SELECT held.id, endpoint.state
+                  FROM deliveries_delivery held
+                  JOIN subscriptions_endpoint endpoint ON endpoint.id = held.endpoint_id
+                 WHERE held.state = 'held' AND held.id < %(oldest_kept)s
+                 ORDER BY held.id LIMIT %(limit)s
+                   FOR NO KEY UPDATE OF held SKIP LOCKED) held
+         WHERE delivery.id = held.id
+     RETURNING delivery.id, held.state
+    )
+    INSERT INTO deliveries_deadletter (id, delivery_id, reason, last_error, died_at, resolution)
+    SELECT new.id, expired.id, 'expired', 'Its endpoint was ' || expired.state || ' for too long.',
+           now(), ''
+      FROM (SELECT *, row_number() OVER () AS place FROM expired) expired
+      JOIN unnest(%(ids)s::uuid[]) WITH ORDINALITY AS new (id, place) USING (place)
+ RETURNING delivery_id
+"""
+
+RECOVERED_DEAD_LETTERS = """
+    SELECT letter.delivery_id
+      FROM deliveries_deadletter letter
+      JOIN deliveries_delivery delivery ON delivery.id = letter.delivery_id
+      JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
+     WHERE letter.resolution = ''
+       AND letter.reason = 'exhausted'
+       AND endpoint.state = 'active'
+       AND endpoint.failing_since IS NULL
+       AND endpoint.last_success_at > letter.died_at
+       AND NOT EXISTS (SELECT FROM deliveries_deadletter earlier
+                        WHERE earlier.delivery_id = letter.delivery_id
+                          AND earlier.resolution = 'recovered')
+     ORDER BY delivery.id LIMIT %(limit)s
+       FOR NO KEY UPDATE OF delivery SKIP LOCKED
+"""
+
+OLD_DEAD_LETTERS = """
+    SELECT delivery.id
+      FROM deliveries_deadletter letter
+      JOIN deliveries_delivery delivery ON delivery.id = letter.delivery_id
+     WHERE letter.resolution = ''
+       AND letter.died_at < now() - make_interval(secs => %(retention)s)
+     ORDER BY delivery.id LIMIT %(limit)s
+       FOR NO KEY UPDATE OF delivery SKIP LOCKED
+"""
+
+OLD_EVENTS = """
+    SELECT id FROM deliveries_event event
+     WHERE id < %(oldest_kept)s
+       AND fanned_out_at IS NOT NULL
+       AND NOT EXISTS (SELECT FROM deliveries_delivery delivery
+                        WHERE delivery.event_id = event.id AND delivery.ended_at IS NULL)
+     ORDER BY id LIMIT %(limit)s
+       FOR UPDATE SKIP LOCKED
+"""
+
+DROP_EVENTS = (
+    """DELETE FROM deliveries_attempt USING deliveries_delivery delivery
+        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
+    """DELETE FROM deliveries_deadletter USING deliveries_delivery delivery
+        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
+    "DELETE FROM deliveries_delivery WHERE event_id = ANY(%s)",
+    "DELETE FROM deliveries_event WHERE id = ANY(%s)",
+)
+
+
+def due() -> int:
+    """Enqueue the deliveries whose wait is over and for which no message is under way."""
+    return _ring_in_chunks(DUE)
+
+
+def lost() -> int:
+    """Enqueue again the pending deliveries whose message has not reached a worker in time."""
+    return _ring_in_chunks(LOST)
+
+
+def unfinished_fan_outs() -> int:
+    """Ask again for the fan-outs that have not ended in time."""
+    settings = part(DeliverySettings)
+    rows = _rows(UNFINISHED_FAN_OUTS, settings.sweep_chunk, lost_after=settings.lost_after)
+    bell.ring_for_fan_out([from_uuid("evt", event) for event, in rows])
+    return len(rows)
+
+
+def stuck() -> int:
+    """Take deliveries back whose lease ran out: their worker died, or lost the database."""
+
+    def chunk(limit: int) -> int:
+        with transaction.atomic():
+            leases = [Lease(*row) for row in _rows(STUCK, limit)]
+            interrupted = Outcome(
+                kind=OutcomeKind.INTERRUPTED,
+                error="The worker was lost before it could tell what came of the attempt.",
+            )
+            retries = record([(lease, interrupted) for lease in leases]) if leases else {}
+        if retries:
+            bell.ring(retries)
+        return len(leases)
+
+    return _in_chunks(chunk)
+
+
+def held() -> int:
+    """Release what is held for endpoints that are active again; discard it for deleted ones."""
+
+    def chunk(limit: int) -> int:
+        rows = _rows(HELD, limit)
+        bell.ring([delivery for delivery, state in rows if state == "pending"])
+        return len(rows)
+
+    return _in_chunks(chunk, at_most=bell.room())
+
+
+def held_too_long() -> int:
+    """Make dead letters of what has been held for longer than HELD_RETENTION."""
+    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
+
+    def chunk(limit: int) -> int:
+        return len(
+            _rows(
+                HELD_TOO_LONG,
+                limit,
+                oldest_kept=lowest_uuid_at(oldest),
+                ids=[uuid7() for _ in range(limit)],
+            )
+        )
+
+    return _in_chunks(chunk)
+
+
+def recovered_dead_letters() -> int:
+    """Redrive, once each, the dead letters whose endpoint has since taken another delivery."""
+
+    def chunk(limit: int) -> int:
+        with transaction.atomic():
+            recovered = [delivery for delivery, in _rows(RECOVERED_DEAD_LETTERS, limit)]
+            operations.redrive(recovered, DeadLetter.Resolution.RECOVERED)
+        return len(recovered)
+
+    return _in_chunks(chunk, at_most=bell.room())
+
+
+def old_dead_letters() -> int:
+    """Discard the deliveries whose dead letter nobody cared for within DEAD_LETTER_RETENTION."""
+
+    def chunk(limit: int) -> int:
+        with transaction.atomic():
+            rows = _rows(
+                OLD_DEAD_LETTERS, limit, retention=part(DeliverySettings).dead_letter_retention
+            )
+            operations.discard([delivery for delivery, in rows], DeadLetter.Resolution.DROPPED)
+        return len(rows)
+
+    return _in_chunks(chunk)
+
+
+def count_dead_letters() -> int:
+    """Count the open dead letters, and warn of them."""
+    open_letters = DeadLetter.objects.filter(resolution="")
+    count = open_letters.count()
+    if count:
+        oldest = open_letters.aggregate(Min("died_at"))["died_at__min"]
+        logger.warning("dead letters: %d open, the oldest since %s", count, oldest.isoformat())
+    return count
+
+
+def old_events() -> int:
+    """Drop events older than EVENT_RETENTION, with all that hangs on them, once all has ended."""
+    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).event_retention)
+
+    def chunk(limit: int) -> int:
+        with transaction.atomic(), connection.cursor() as cursor:
+            rows = _rows(OLD_EVENTS, limit, oldest_kept=lowest_uuid_at(oldest))
+            for statement in DROP_EVENTS:
+                cursor.execute(statement, [[event for event, in rows]])
+        return len(rows)
+
+    return _in_chunks(chunk)
+
+
+def _ring_in_chunks(statement: str) -> int:
+    def chunk(limit: int) -> int:
+        deliveries: list[UUID] = [
+            delivery
+            for delivery, in _rows(statement, limit, lost_after=part(DeliverySettings).lost_after)
+        ]
+        bell.ring(deliveries)
+        return len(deliveries)
+
+    return _in_chunks(chunk, at_most=bell.room())
+
+
+def _in_chunks(take: Callable[[int], int], at_most: int | None = None) -> int:
+    """Call `take(limit)` until it finds less than it may, or the run has done its share."""
+    settings = part(DeliverySettings)
+    share = settings.sweep_chunk * settings.sweep_chunks
+    left = share if at_most is None else min(share, at_most)
+    taken = 0
+    while left > 0:
+        limit = min(settings.sweep_chunk, left)
+        found = take(limit)
+        taken += found
+        left -= found
+        if found < limit:
+            break
+    return taken
+
+
+def _rows(statement: str, limit: int, **parameters: object) -> list[tuple[UUID, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, {"limit": limit, **parameters})
+        return cursor.fetchall()

@@ -1,0 +1,73 @@
+"""The Celery tasks. They call the domain and hold no rules of their own."""
+
+import logging
+from typing import Any
+
+from celery import Task, shared_task
+
+from deliveries import bell, plain_lane, sweeps
+from deliveries.fan_out import fan_out_chunk
+from subscriptions.ids import to_uuid
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(
+    name=bell.DELIVER,
+    bind=True,
+    acks_late=True,
+    max_retries=None,
+    ignore_result=True,
+)
+def deliver(self: "Task[Any, None]", delivery: str) -> None:
+    """Attempt one delivery; retry by countdown where the wait is short."""
+    wait = plain_lane.deliver(to_uuid(delivery))
+    if wait is not None:
+        raise self.retry(countdown=wait)
+
+
+@shared_task(name=bell.FAN_OUT, acks_late=True, ignore_result=True)
+def fan_out(event: str) -> None:
+    """Make and enqueue an event's deliveries, chunk by chunk."""
+    while (pending := fan_out_chunk(event)) is not None:
+        bell.ring(pending)
+
+
+@shared_task(name="deliveries.sweep_due", ignore_result=True)
+def sweep_due() -> None:
+    """Enqueue the deliveries whose wait is over."""
+    sweeps.due()
+
+
+@shared_task(name="deliveries.sweep_lost", ignore_result=True)
+def sweep_lost() -> None:
+    """Enqueue again what the broker has lost: pending deliveries and unfinished fan-outs."""
+    sweeps.lost()
+    sweeps.unfinished_fan_outs()
+
+
+@shared_task(name="deliveries.sweep_stuck", ignore_result=True)
+def sweep_stuck() -> None:
+    """Take deliveries back from workers that died."""
+    sweeps.stuck()
+
+
+@shared_task(name="deliveries.sweep_held", ignore_result=True)
+def sweep_held() -> None:
+    """Release what is held for endpoints that are active again."""
+    sweeps.held()
+
+
+@shared_task(name="deliveries.sweep_dead_letters", ignore_result=True)
+def sweep_dead_letters() -> None:
+    """Redrive the dead letters of endpoints that recovered, drop the old, count the rest."""
+    sweeps.recovered_dead_letters()
+    sweeps.old_dead_letters()
+    sweeps.count_dead_letters()
+
+
+@shared_task(name="deliveries.sweep_expired", ignore_result=True)
+def sweep_expired() -> None:
+    """Give up what is held for too long; drop old events with their deliveries and attempts."""
+    sweeps.held_too_long()
+    sweeps.old_events()

@@ -1,0 +1,66 @@
+"""Angarium's settings: the ANGARIUM dict of Django's settings, typed, with defaults.
+
+Each package describes its own part as a frozen dataclass; `part` fills one in.
+"""
+
+from dataclasses import dataclass, fields
+from datetime import timedelta
+from functools import cache
+from typing import Any, TypeVar
+
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+from webhooks.addresses import AddressPolicy
+
+Part = TypeVar("Part")
+
+
+@cache
+def part(kind: type[Part]) -> Part:
+    """An instance of `kind`, each field taken from ANGARIUM by its name in capitals, if there."""
+    given: dict[str, Any] = getattr(settings, "ANGARIUM", {})
+    return kind(
+        **{
+            field.name: _frozen(given[field.name.upper()])
+            for field in fields(kind)  # type: ignore[arg-type]
+            if field.name.upper() in given
+        }
+    )
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@receiver(setting_changed)
+def forget_parts(*, setting: str, **_: object) -> None:
+    if setting == "ANGARIUM":
+        part.cache_clear()
+
+
+@dataclass(frozen=True)
+class SubscriptionSettings:
+    """What concerns endpoints. Times are in seconds."""
+
+    encryption_keys: tuple[str, ...] = ()
+    """Fernet keys, newest first: the first encrypts, all decrypt."""
+    secret_overlap: float = timedelta(days=1).total_seconds()
+    """How long a signing secret still signs after its successor has come."""
+    allow_http: bool = False
+    """Whether endpoints may be http:// as well as https://."""
+    allow_single_labels: bool = False
+    """Whether a host may be one bare word (localhost, or a name inside a container network)."""
+    allowed_networks: tuple[str, ...] = ()
+    """Networks open to deliveries though they are not public, as in 10.1.0.0/16."""
+    blocked_networks: tuple[str, ...] = ()
+    """Networks closed to deliveries though they are public; stronger than ALLOWED_NETWORKS."""
+
+    def address_policy(self) -> AddressPolicy:
+        return AddressPolicy.from_strings(
+            allowed_networks=self.allowed_networks,
+            blocked_networks=self.blocked_networks,
+            allow_http=self.allow_http,
+            allow_single_labels=self.allow_single_labels,
+        )

@@ -1,0 +1,227 @@
+"""Who wants what: subscribers, their endpoints, and what each endpoint asked for."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models, transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+from rest_framework_api_key.models import AbstractAPIKey
+
+from subscriptions import encryption
+from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
+from subscriptions.ids import IdField
+from webhooks import signing
+from webhooks.addresses import InvalidEndpointUrl, parse_url
+
+
+class ApiKey(AbstractAPIKey):
+    """A producer's key to the API, stored as a hash."""
+
+    class Meta(AbstractAPIKey.Meta):
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
+
+
+class EventType(models.Model):
+    """A name that events go by, in the catalogue that subscribers choose from."""
+
+    name = models.CharField(
+        primary_key=True, max_length=MAX_LENGTH, validators=[RegexValidator(NAME_PATTERN)]
+    )
+    description = models.TextField(blank=True)
+    archived = models.BooleanField(
+        default=False, help_text="No longer offered to subscribers; still delivered."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                name="event_type_name_is_dotted_words",
+                condition=models.Q(name__regex=NAME_PATTERN),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Subscriber(models.Model):
+    """A customer, or whoever else owns endpoints."""
+
+    id = IdField(prefix="sub")
+    name = models.CharField(max_length=200)
+    external_id = models.CharField(
+        max_length=200,
+        unique=True,
+        null=True,
+        blank=True,
+        help_text="The subscriber's id in your own system.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def check_endpoint_url(url: str) -> None:
+    """Raise ValidationError unless a delivery may be sent to `url`."""
+    try:
+        parse_url(url, part(SubscriptionSettings).address_policy())
+    except InvalidEndpointUrl as error:
+        raise ValidationError(str(error), code="invalid_endpoint_url") from error
+
+
+class EndpointQuerySet(models.QuerySet["Endpoint"]):
+    def existing(self) -> Self:
+        return self.exclude(state=Endpoint.State.DELETED)
+
+
+class Endpoint(models.Model):
+    """A URL of a subscriber's to which deliveries are POSTed."""
+
+    class State(models.TextChoices):
+        ACTIVE = "active"
+        PAUSED = "paused"  # by a person; its deliveries are held
+        DISABLED = "disabled"  # by Angarium, for the reason given; its deliveries are held
+        DELETED = "deleted"  # kept for the record; its deliveries are discarded
+
+    id = IdField(prefix="ep")
+    subscriber = models.ForeignKey(Subscriber, models.PROTECT, related_name="endpoints")
+    url = models.CharField(max_length=2048, validators=[check_endpoint_url])
+    description = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    last_success_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_failure_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failing_since = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="The first failure after the last success; empty while the endpoint is healthy.",
+    )
+
+    objects = EndpointQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="endpoint_state_is_known",
+                condition=models.Q(state__in=["active", "paused", "disabled", "deleted"]),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.url
+
+    def pause(self) -> None:
+        """Hold its deliveries back until `resume`."""
+        self.state = self.State.PAUSED
+        self.save(update_fields=["state"])
+
+    def resume(self) -> None:
+        """Deliver again; what was held is released by the next sweep."""
+        self.state, self.disabled_reason = self.State.ACTIVE, ""
+        self.save(update_fields=["state", "disabled_reason"])
+
+    def delete_for_good(self) -> None:
+        """Take it out of use: its secrets go at once, what is not delivered is discarded."""
+        with transaction.atomic():
+            self.signing_secrets.all().delete()
+            self.subscriptions.all().delete()
+            self.state = self.State.DELETED
+            self.save(update_fields=["state"])
+
+
+class Subscription(models.Model):
+    """An endpoint's wish for the events whose type matches a pattern."""
+
+    id = IdField(prefix="sbn")
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="subscriptions")
+    pattern = models.CharField(
+        max_length=MAX_LENGTH,
+        validators=[
+            RegexValidator(
+                SUBSCRIPTION_PATTERN,
+                "Use an event type (invoice.paid), all below one (invoice.*), or all (*).",
+            )
+        ],
+        help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
+    )
+    enabled = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["pattern"]
+        constraints = [
+            models.UniqueConstraint(
+                name="subscription_pattern_once_per_endpoint", fields=["endpoint", "pattern"]
+            ),
+            models.CheckConstraint(
+                name="subscription_pattern_is_well_formed",
+                condition=models.Q(pattern__regex=SUBSCRIPTION_PATTERN),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                name="subscription_by_pattern",
+                fields=["pattern", "endpoint"],
+                condition=models.Q(enabled=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+
+class SigningSecretManager(models.Manager["SigningSecret"]):
+    def issue(self, endpoint: Endpoint, secret: str | None = None) -> "SigningSecret":
+        """Give the endpoint a signing secret, a new one unless its owner brings one.
+
+        Those it had go on signing for SECRET_OVERLAP, so that the receiver has time to change.
+        Raises signing.InvalidSecret where `secret` is not one.
+        """
+        plaintext = secret if secret is not None else signing.generate_secret()
+        signing.decode_secret(plaintext)
+        overlap = timedelta(seconds=part(SubscriptionSettings).secret_overlap)
+        with transaction.atomic():
+            self.filter(endpoint=endpoint, expires_at=None).update(
+                expires_at=timezone.now() + overlap
+            )
+            return self.create(endpoint=endpoint, ciphertext=encryption.encrypt(plaintext))
+
+    def live(self) -> models.QuerySet["SigningSecret"]:
+        """Those that sign now."""
+        return self.filter(models.Q(expires_at=None) | models.Q(expires_at__gt=Now()))
+
+
+class SigningSecret(models.Model):
+    """What an endpoint's deliveries are signed with; encrypted at rest."""
+
+    id = IdField(prefix="sec")
+    endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="signing_secrets")
+    ciphertext = models.TextField(editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = SigningSecretManager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.id
+
+    def reveal(self) -> str:
+        """The secret in the clear, as in whsec_… Raises encryption.NotDecryptable."""
+        return encryption.decrypt(self.ciphertext)
