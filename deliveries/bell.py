@@ -61,12 +61,12 @@ class Bell:
         if monotonic() < self.quiet_until:
             return False
         try:
-            with producers[self.connection].acquire(block=True, timeout=PATIENCE) as producer:
-                with producer.batch():
-                    for args in arguments:
-                        self.app.send_task(
-                            task, args, producer=producer, retry=False, ignore_result=True
-                        )
+            pool = producers[self.connection]
+            with pool.acquire(block=True, timeout=PATIENCE) as producer, producer.batch():
+                for args in arguments:
+                    self.app.send_task(
+                        task, args, producer=producer, retry=False, ignore_result=True
+                    )
         except Exception as error:
             self.quiet_until = monotonic() + QUIET_AFTER_FAILURE
             logger.warning("The broker took no message (%s); the sweeps will send it.", error)

@@ -1,7 +1,6 @@
 """The part of the ANGARIUM settings that concerns events and deliveries. Times are in seconds."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 MINUTE = 60.0
 HOUR = 60 * MINUTE

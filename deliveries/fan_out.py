@@ -6,13 +6,13 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from deliveries.conf import DeliverySettings
 from deliveries.models import Event
 from subscriptions.conf import part
 from subscriptions.ids import to_uuid
 from subscriptions.matching import Match, endpoints_matching
-from uuid_utils.compat import uuid7
 
 INSERT = """
     INSERT INTO deliveries_delivery
@@ -45,7 +45,7 @@ def make_deliveries(event: str, matches: Sequence[Match]) -> tuple[int, list[UUI
             },
         )
         made = cursor.fetchall()
-    return len(made), [id for id, state in made if state == "pending"]
+    return len(made), [delivery for delivery, state in made if state == "pending"]
 
 
 def fan_out_chunk(event_id: str) -> list[UUID] | None:

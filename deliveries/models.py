@@ -180,9 +180,7 @@ class Attempt(models.Model):
         "Outcome", [(kind.name, (kind.value, kind.value.replace("_", " "))) for kind in OutcomeKind]
     )
 
-    delivery = models.ForeignKey(
-        Delivery, models.CASCADE, related_name="attempts", db_index=False
-    )
+    delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveSmallIntegerField()
     outcome = models.CharField(max_length=20, choices=Outcome)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")

@@ -11,12 +11,12 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import connection, transaction
+from uuid_utils.compat import uuid7
 
 from deliveries.conf import DeliverySettings
-from deliveries.lifecycle import FINAL, Reason, State, verdict
+from deliveries.lifecycle import FINAL, Reason, verdict
 from subscriptions.conf import part
 from subscriptions.health import note_health
-from uuid_utils.compat import uuid7
 from webhooks.sending.outcome import Outcome
 
 CLAIM = """

@@ -12,6 +12,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import Min
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from deliveries import bell, operations
 from deliveries.conf import DeliverySettings
@@ -19,7 +20,6 @@ from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
 from subscriptions.ids import from_uuid, lowest_uuid_at
-from uuid_utils.compat import uuid7
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 logger = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ def unfinished_fan_outs() -> int:
     """Ask again for the fan-outs that have not ended in time."""
     settings = part(DeliverySettings)
     rows = _rows(UNFINISHED_FAN_OUTS, settings.sweep_chunk, lost_after=settings.lost_after)
-    bell.ring_for_fan_out([from_uuid("evt", event) for event, in rows])
+    bell.ring_for_fan_out([from_uuid("evt", event) for (event,) in rows])
     return len(rows)
 
 
@@ -219,7 +219,7 @@ def recovered_dead_letters() -> int:
 
     def chunk(limit: int) -> int:
         with transaction.atomic():
-            recovered = [delivery for delivery, in _rows(RECOVERED_DEAD_LETTERS, limit)]
+            recovered = [delivery for (delivery,) in _rows(RECOVERED_DEAD_LETTERS, limit)]
             operations.redrive(recovered, DeadLetter.Resolution.RECOVERED)
         return len(recovered)
 
@@ -234,7 +234,7 @@ def old_dead_letters() -> int:
             rows = _rows(
                 OLD_DEAD_LETTERS, limit, retention=part(DeliverySettings).dead_letter_retention
             )
-            operations.discard([delivery for delivery, in rows], DeadLetter.Resolution.DROPPED)
+            operations.discard([delivery for (delivery,) in rows], DeadLetter.Resolution.DROPPED)
         return len(rows)
 
     return _in_chunks(chunk)
@@ -258,7 +258,7 @@ def old_events() -> int:
         with transaction.atomic(), connection.cursor() as cursor:
             rows = _rows(OLD_EVENTS, limit, oldest_kept=lowest_uuid_at(oldest))
             for statement in DROP_EVENTS:
-                cursor.execute(statement, [[event for event, in rows]])
+                cursor.execute(statement, [[event for (event,) in rows]])
         return len(rows)
 
     return _in_chunks(chunk)
@@ -268,7 +268,7 @@ def _ring_in_chunks(statement: str) -> int:
     def chunk(limit: int) -> int:
         deliveries: list[UUID] = [
             delivery
-            for delivery, in _rows(statement, limit, lost_after=part(DeliverySettings).lost_after)
+            for (delivery,) in _rows(statement, limit, lost_after=part(DeliverySettings).lost_after)
         ]
         bell.ring(deliveries)
         return len(deliveries)

@@ -17,7 +17,7 @@ def check_name(name: str) -> None:
     if not isinstance(name, str) or len(name) > MAX_LENGTH or not re.fullmatch(NAME, name):
         raise InvalidEventType(
             f"{str(name)[:MAX_LENGTH]!r} is not an event type: use words of letters, digits, '_' "
-            f"and '-', joined by full stops, as in 'invoice.paid' (at most {MAX_LENGTH} characters)."
+            f"and '-', joined by full stops, as in 'invoice.paid'; {MAX_LENGTH} characters at most."
         )
 
 

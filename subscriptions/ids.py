@@ -4,6 +4,7 @@ PostgreSQL stores the bare UUID, and takes the hex digits of an id as one: what 
 from a log or the admin, less its prefix, goes into psql as it is.
 """
 
+import re
 import uuid
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -21,10 +22,9 @@ def new_id(prefix: str) -> str:
 
 def to_uuid(value: str) -> uuid.UUID:
     """What PostgreSQL stores for an id of any prefix. Raises ValueError where `value` is none."""
-    _, separator, digits = value.rpartition("_")
-    if not separator or len(digits) != 32:
-        raise ValueError(f"{value!r} is not an id: it needs a prefix, '_' and 32 hex digits.")
-    return uuid.UUID(digits)
+    if not re.fullmatch("[a-z]+_[0-9a-f]{32}", value):
+        raise ValueError(f"{value[:64]!r} is not an id: it needs a prefix, '_' and 32 hex digits.")
+    return uuid.UUID(value[-32:])
 
 
 def from_uuid(prefix: str, value: uuid.UUID) -> str:
@@ -74,7 +74,7 @@ class IdField(UUIDField):
             if value.startswith(f"{self.prefix}_"):
                 return from_uuid(self.prefix, to_uuid(value))
         except (AttributeError, ValueError):
-            pass
+            pass  # refused below, like an id of another kind
         raise ValidationError(
             f"“%(value)s” is not an id of this kind: expected “{self.prefix}_” and 32 hex digits.",
             code="invalid",

@@ -2,150 +2,391 @@
 
 import django.db.models.deletion
 import django.utils.timezone
-import subscriptions.ids
 from django.db import migrations, models
+
+import subscriptions.ids
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('subscriptions', '0001_initial'),
+        ("subscriptions", "0001_initial"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='evt', serialize=False)),
-                ('type', models.CharField(max_length=128)),
-                ('payload', models.TextField(help_text="The event's data: the JSON text, as it is sent.")),
-                ('occurred_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('idempotency_key', models.CharField(blank=True, max_length=255, null=True)),
-                ('delivery_count', models.PositiveIntegerField(default=0)),
-                ('fan_out_after', models.UUIDField(editable=False, help_text='The last endpoint that the fan-out has reached.', null=True)),
-                ('fanned_out_at', models.DateTimeField(editable=False, help_text='When all its deliveries had been made.', null=True)),
-                ('subscriber', models.ForeignKey(blank=True, db_index=False, help_text="Whose endpoints get it; everybody's that asked for it, where empty.", null=True, on_delete=django.db.models.deletion.PROTECT, to='subscriptions.subscriber')),
+                ("id", subscriptions.ids.IdField(prefix="evt", serialize=False)),
+                ("type", models.CharField(max_length=128)),
+                (
+                    "payload",
+                    models.TextField(help_text="The event's data: the JSON text, as it is sent."),
+                ),
+                ("occurred_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("idempotency_key", models.CharField(blank=True, max_length=255, null=True)),
+                ("delivery_count", models.PositiveIntegerField(default=0)),
+                (
+                    "fan_out_after",
+                    models.UUIDField(
+                        editable=False,
+                        help_text="The last endpoint that the fan-out has reached.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "fanned_out_at",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="When all its deliveries had been made.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "subscriber",
+                    models.ForeignKey(
+                        blank=True,
+                        db_index=False,
+                        help_text="Whose endpoints get it; everybody's that asked for it, where empty.",
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        to="subscriptions.subscriber",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Delivery',
+            name="Delivery",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='dlv', serialize=False)),
-                ('state', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('waiting', 'Waiting'), ('held', 'Held'), ('delivered', 'Delivered'), ('dead', 'Dead'), ('discarded', 'Discarded')], default='pending', max_length=10)),
-                ('attempt_number', models.PositiveSmallIntegerField(default=0, help_text='How many attempts were begun; fences off workers that lost their lease.')),
-                ('round_start', models.PositiveSmallIntegerField(default=0, help_text='The attempt number when it was last redriven; the retry schedule counts on it.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('rung_at', models.DateTimeField(editable=False, help_text='When its message reaches a worker, if it does; empty while none is under way.', null=True)),
-                ('next_attempt_at', models.DateTimeField(blank=True, null=True)),
-                ('lease_expires_at', models.DateTimeField(blank=True, null=True)),
-                ('ended_at', models.DateTimeField(blank=True, null=True)),
-                ('endpoint', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='deliveries', to='subscriptions.endpoint')),
-                ('event', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='deliveries.event')),
+                ("id", subscriptions.ids.IdField(prefix="dlv", serialize=False)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("pending", "Pending"),
+                            ("sending", "Sending"),
+                            ("waiting", "Waiting"),
+                            ("held", "Held"),
+                            ("delivered", "Delivered"),
+                            ("dead", "Dead"),
+                            ("discarded", "Discarded"),
+                        ],
+                        default="pending",
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "attempt_number",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="How many attempts were begun; fences off workers that lost their lease.",
+                    ),
+                ),
+                (
+                    "round_start",
+                    models.PositiveSmallIntegerField(
+                        default=0,
+                        help_text="The attempt number when it was last redriven; the retry schedule counts on it.",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "rung_at",
+                    models.DateTimeField(
+                        editable=False,
+                        help_text="When its message reaches a worker, if it does; empty while none is under way.",
+                        null=True,
+                    ),
+                ),
+                ("next_attempt_at", models.DateTimeField(blank=True, null=True)),
+                ("lease_expires_at", models.DateTimeField(blank=True, null=True)),
+                ("ended_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "endpoint",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deliveries",
+                        to="subscriptions.endpoint",
+                    ),
+                ),
+                (
+                    "event",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="deliveries",
+                        to="deliveries.event",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'deliveries',
-                'ordering': ['-id'],
+                "verbose_name_plural": "deliveries",
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='DeadLetter',
+            name="DeadLetter",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='dead', serialize=False)),
-                ('reason', models.CharField(choices=[('exhausted', 'Exhausted'), ('gone', 'Gone'), ('address_refused', 'Address Refused'), ('unrenderable', 'Unrenderable'), ('expired', 'Expired')], max_length=20)),
-                ('last_error', models.TextField(blank=True)),
-                ('died_at', models.DateTimeField()),
-                ('resolution', models.CharField(blank=True, choices=[('redriven', 'Redriven'), ('recovered', 'Recovered'), ('discarded', 'Discarded'), ('dropped', 'Dropped')], max_length=10)),
-                ('resolved_at', models.DateTimeField(blank=True, null=True)),
-                ('delivery', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='dead_letters', to='deliveries.delivery')),
+                ("id", subscriptions.ids.IdField(prefix="dead", serialize=False)),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            ("exhausted", "Exhausted"),
+                            ("gone", "Gone"),
+                            ("address_refused", "Address Refused"),
+                            ("unrenderable", "Unrenderable"),
+                            ("expired", "Expired"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("last_error", models.TextField(blank=True)),
+                ("died_at", models.DateTimeField()),
+                (
+                    "resolution",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("redriven", "Redriven"),
+                            ("recovered", "Recovered"),
+                            ("discarded", "Discarded"),
+                            ("dropped", "Dropped"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="dead_letters",
+                        to="deliveries.delivery",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'indexes': [models.Index(condition=models.Q(('resolution', '')), fields=['died_at'], name='dead_letter_open')],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('resolution', '')), fields=('delivery',), name='dead_letter_open_once_per_delivery'), models.CheckConstraint(condition=models.Q(models.Q(('resolution', ''), ('resolved_at__isnull', True)), models.Q(models.Q(('resolution', ''), _negated=True), ('resolved_at__isnull', False)), _connector='OR'), name='dead_letter_is_resolved_at_a_time')],
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("resolution", "")),
+                        fields=["died_at"],
+                        name="dead_letter_open",
+                    )
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("resolution", "")),
+                        fields=("delivery",),
+                        name="dead_letter_open_once_per_delivery",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("resolution", ""), ("resolved_at__isnull", True)),
+                            models.Q(
+                                models.Q(("resolution", ""), _negated=True),
+                                ("resolved_at__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="dead_letter_is_resolved_at_a_time",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Attempt',
+            name="Attempt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveSmallIntegerField()),
-                ('outcome', models.CharField(choices=[('delivered', 'delivered'), ('rejected', 'rejected'), ('redirected', 'redirected'), ('timed_out', 'timed out'), ('connection_failed', 'connection failed'), ('name_not_resolved', 'name not resolved'), ('tls_failed', 'tls failed'), ('address_refused', 'address refused'), ('response_invalid', 'response invalid'), ('interrupted', 'interrupted'), ('unrenderable', 'unrenderable')], max_length=20)),
-                ('status', models.PositiveSmallIntegerField(help_text='The HTTP status, if one came.', null=True)),
-                ('duration_ms', models.PositiveIntegerField()),
-                ('error', models.TextField(blank=True)),
-                ('response_body', models.TextField(blank=True, help_text='Its first 4 KiB.')),
-                ('ended_at', models.DateTimeField()),
-                ('delivery', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='attempts', to='deliveries.delivery')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("number", models.PositiveSmallIntegerField()),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("delivered", "delivered"),
+                            ("rejected", "rejected"),
+                            ("redirected", "redirected"),
+                            ("timed_out", "timed out"),
+                            ("connection_failed", "connection failed"),
+                            ("name_not_resolved", "name not resolved"),
+                            ("tls_failed", "tls failed"),
+                            ("address_refused", "address refused"),
+                            ("response_invalid", "response invalid"),
+                            ("interrupted", "interrupted"),
+                            ("unrenderable", "unrenderable"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "status",
+                    models.PositiveSmallIntegerField(
+                        help_text="The HTTP status, if one came.", null=True
+                    ),
+                ),
+                ("duration_ms", models.PositiveIntegerField()),
+                ("error", models.TextField(blank=True)),
+                ("response_body", models.TextField(blank=True, help_text="Its first 4 KiB.")),
+                ("ended_at", models.DateTimeField()),
+                (
+                    "delivery",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="attempts",
+                        to="deliveries.delivery",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['number'],
-                'constraints': [models.UniqueConstraint(fields=('delivery', 'number'), name='attempt_number_once_per_delivery')],
+                "ordering": ["number"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("delivery", "number"), name="attempt_number_once_per_delivery"
+                    )
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['type', '-id'], name='event_by_type'),
+            model_name="event",
+            index=models.Index(fields=["type", "-id"], name="event_by_type"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(fields=['subscriber', '-id'], name='event_by_subscriber'),
+            model_name="event",
+            index=models.Index(fields=["subscriber", "-id"], name="event_by_subscriber"),
         ),
         migrations.AddIndex(
-            model_name='event',
-            index=models.Index(condition=models.Q(('fanned_out_at__isnull', True)), fields=['created_at'], name='event_to_fan_out'),
+            model_name="event",
+            index=models.Index(
+                condition=models.Q(("fanned_out_at__isnull", True)),
+                fields=["created_at"],
+                name="event_to_fan_out",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False)), fields=('subscriber', 'idempotency_key'), name='event_idempotency_key_once_per_subscriber'),
+            model_name="event",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("idempotency_key__isnull", False)),
+                fields=("subscriber", "idempotency_key"),
+                name="event_idempotency_key_once_per_subscriber",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='event',
-            constraint=models.UniqueConstraint(condition=models.Q(('idempotency_key__isnull', False), ('subscriber__isnull', True)), fields=('idempotency_key',), name='event_idempotency_key_once_for_everybody'),
+            model_name="event",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(
+                    ("idempotency_key__isnull", False), ("subscriber__isnull", True)
+                ),
+                fields=("idempotency_key",),
+                name="event_idempotency_key_once_for_everybody",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(fields=['endpoint', '-id'], name='delivery_by_endpoint'),
+            model_name="delivery",
+            index=models.Index(fields=["endpoint", "-id"], name="delivery_by_endpoint"),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'pending')), fields=['rung_at'], name='delivery_pending'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "pending")),
+                fields=["rung_at"],
+                name="delivery_pending",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'waiting')), fields=['next_attempt_at'], name='delivery_waiting'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "waiting")),
+                fields=["next_attempt_at"],
+                name="delivery_waiting",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'sending')), fields=['lease_expires_at'], name='delivery_sending'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "sending")),
+                fields=["lease_expires_at"],
+                name="delivery_sending",
+            ),
         ),
         migrations.AddIndex(
-            model_name='delivery',
-            index=models.Index(condition=models.Q(('state', 'held')), fields=['endpoint', 'id'], name='delivery_held'),
+            model_name="delivery",
+            index=models.Index(
+                condition=models.Q(("state", "held")),
+                fields=["endpoint", "id"],
+                name="delivery_held",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.UniqueConstraint(fields=('event', 'endpoint'), name='delivery_once_per_event_and_endpoint'),
+            model_name="delivery",
+            constraint=models.UniqueConstraint(
+                fields=("event", "endpoint"), name="delivery_once_per_event_and_endpoint"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['pending', 'sending', 'waiting', 'held', 'delivered', 'dead', 'discarded'])), name='delivery_state_is_known'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    (
+                        "state__in",
+                        ["pending", "sending", "waiting", "held", "delivered", "dead", "discarded"],
+                    )
+                ),
+                name="delivery_state_is_known",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('lease_expires_at__isnull', False), ('state', 'sending')), models.Q(models.Q(('state', 'sending'), _negated=True), ('lease_expires_at__isnull', True)), _connector='OR'), name='delivery_has_a_lease_while_it_is_sending'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("lease_expires_at__isnull", False), ("state", "sending")),
+                    models.Q(
+                        models.Q(("state", "sending"), _negated=True),
+                        ("lease_expires_at__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="delivery_has_a_lease_while_it_is_sending",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state', 'waiting'), _negated=True), ('next_attempt_at__isnull', False), _connector='OR'), name='delivery_knows_when_it_is_next_tried_while_it_waits'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("state", "waiting"), _negated=True),
+                    ("next_attempt_at__isnull", False),
+                    _connector="OR",
+                ),
+                name="delivery_knows_when_it_is_next_tried_while_it_waits",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='delivery',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('ended_at__isnull', False), ('state__in', ['delivered', 'dead', 'discarded'])), models.Q(('ended_at__isnull', True), ('state__in', ['pending', 'sending', 'waiting', 'held'])), _connector='OR'), name='delivery_has_ended_when_its_state_is_final'),
+            model_name="delivery",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("ended_at__isnull", False),
+                        ("state__in", ["delivered", "dead", "discarded"]),
+                    ),
+                    models.Q(
+                        ("ended_at__isnull", True),
+                        ("state__in", ["pending", "sending", "waiting", "held"]),
+                    ),
+                    _connector="OR",
+                ),
+                name="delivery_has_ended_when_its_state_is_final",
+            ),
         ),
     ]

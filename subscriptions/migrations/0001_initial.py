@@ -2,124 +2,257 @@
 
 import django.core.validators
 import django.db.models.deletion
+from django.db import migrations, models
+
 import subscriptions.ids
 import subscriptions.models
-from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='ApiKey',
+            name="ApiKey",
             fields=[
-                ('id', models.CharField(editable=False, max_length=150, primary_key=True, serialize=False, unique=True)),
-                ('prefix', models.CharField(editable=False, max_length=8, unique=True)),
-                ('hashed_key', models.CharField(editable=False, max_length=150)),
-                ('created', models.DateTimeField(auto_now_add=True, db_index=True)),
-                ('name', models.CharField(default=None, help_text='A free-form name for the API key. Need not be unique. 50 characters max.', max_length=50)),
-                ('revoked', models.BooleanField(blank=True, default=False, help_text='If the API key is revoked, clients cannot use it anymore. (This cannot be undone.)')),
-                ('expiry_date', models.DateTimeField(blank=True, help_text='Once API key expires, clients cannot use it anymore.', null=True, verbose_name='Expires')),
+                (
+                    "id",
+                    models.CharField(
+                        editable=False,
+                        max_length=150,
+                        primary_key=True,
+                        serialize=False,
+                        unique=True,
+                    ),
+                ),
+                ("prefix", models.CharField(editable=False, max_length=8, unique=True)),
+                ("hashed_key", models.CharField(editable=False, max_length=150)),
+                ("created", models.DateTimeField(auto_now_add=True, db_index=True)),
+                (
+                    "name",
+                    models.CharField(
+                        default=None,
+                        help_text="A free-form name for the API key. Need not be unique. 50 characters max.",
+                        max_length=50,
+                    ),
+                ),
+                (
+                    "revoked",
+                    models.BooleanField(
+                        blank=True,
+                        default=False,
+                        help_text="If the API key is revoked, clients cannot use it anymore. (This cannot be undone.)",
+                    ),
+                ),
+                (
+                    "expiry_date",
+                    models.DateTimeField(
+                        blank=True,
+                        help_text="Once API key expires, clients cannot use it anymore.",
+                        null=True,
+                        verbose_name="Expires",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'API key',
-                'verbose_name_plural': 'API keys',
-                'ordering': ('-created',),
-                'abstract': False,
+                "verbose_name": "API key",
+                "verbose_name_plural": "API keys",
+                "ordering": ("-created",),
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Endpoint',
+            name="Endpoint",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='ep', serialize=False)),
-                ('url', models.CharField(max_length=2048, validators=[subscriptions.models.check_endpoint_url])),
-                ('description', models.CharField(blank=True, max_length=500)),
-                ('state', models.CharField(choices=[('active', 'Active'), ('paused', 'Paused'), ('disabled', 'Disabled'), ('deleted', 'Deleted')], default='active', max_length=10)),
-                ('disabled_reason', models.CharField(blank=True, max_length=200)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('last_success_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('last_failure_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('failing_since', models.DateTimeField(blank=True, editable=False, help_text='The first failure after the last success; empty while the endpoint is healthy.', null=True)),
+                ("id", subscriptions.ids.IdField(prefix="ep", serialize=False)),
+                (
+                    "url",
+                    models.CharField(
+                        max_length=2048, validators=[subscriptions.models.check_endpoint_url]
+                    ),
+                ),
+                ("description", models.CharField(blank=True, max_length=500)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("active", "Active"),
+                            ("paused", "Paused"),
+                            ("disabled", "Disabled"),
+                            ("deleted", "Deleted"),
+                        ],
+                        default="active",
+                        max_length=10,
+                    ),
+                ),
+                ("disabled_reason", models.CharField(blank=True, max_length=200)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("last_success_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                ("last_failure_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "failing_since",
+                    models.DateTimeField(
+                        blank=True,
+                        editable=False,
+                        help_text="The first failure after the last success; empty while the endpoint is healthy.",
+                        null=True,
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Subscriber',
+            name="Subscriber",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='sub', serialize=False)),
-                ('name', models.CharField(max_length=200)),
-                ('external_id', models.CharField(blank=True, help_text="The subscriber's id in your own system.", max_length=200, null=True, unique=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ("id", subscriptions.ids.IdField(prefix="sub", serialize=False)),
+                ("name", models.CharField(max_length=200)),
+                (
+                    "external_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="The subscriber's id in your own system.",
+                        max_length=200,
+                        null=True,
+                        unique=True,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='EventType',
+            name="EventType",
             fields=[
-                ('name', models.CharField(max_length=128, primary_key=True, serialize=False, validators=[django.core.validators.RegexValidator('\\A[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\Z')])),
-                ('description', models.TextField(blank=True)),
-                ('archived', models.BooleanField(default=False, help_text='No longer offered to subscribers; still delivered.')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "name",
+                    models.CharField(
+                        max_length=128,
+                        primary_key=True,
+                        serialize=False,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\Z"
+                            )
+                        ],
+                    ),
+                ),
+                ("description", models.TextField(blank=True)),
+                (
+                    "archived",
+                    models.BooleanField(
+                        default=False,
+                        help_text="No longer offered to subscribers; still delivered.",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'ordering': ['name'],
-                'constraints': [models.CheckConstraint(condition=models.Q(('name__regex', '\\A[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\Z')), name='event_type_name_is_dotted_words')],
+                "ordering": ["name"],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("name__regex", "\\A[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*\\Z")
+                        ),
+                        name="event_type_name_is_dotted_words",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='SigningSecret',
+            name="SigningSecret",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='sec', serialize=False)),
-                ('ciphertext', models.TextField(editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(blank=True, editable=False, null=True)),
-                ('endpoint', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='signing_secrets', to='subscriptions.endpoint')),
+                ("id", subscriptions.ids.IdField(prefix="sec", serialize=False)),
+                ("ciphertext", models.TextField(editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("expires_at", models.DateTimeField(blank=True, editable=False, null=True)),
+                (
+                    "endpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="signing_secrets",
+                        to="subscriptions.endpoint",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.AddField(
-            model_name='endpoint',
-            name='subscriber',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='endpoints', to='subscriptions.subscriber'),
+            model_name="endpoint",
+            name="subscriber",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="endpoints",
+                to="subscriptions.subscriber",
+            ),
         ),
         migrations.CreateModel(
-            name='Subscription',
+            name="Subscription",
             fields=[
-                ('id', subscriptions.ids.IdField(prefix='sbn', serialize=False)),
-                ('pattern', models.CharField(help_text='An event type (invoice.paid), all below one (invoice.*), or all (*).', max_length=128, validators=[django.core.validators.RegexValidator('\\A(\\*|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?)\\Z', 'Use an event type (invoice.paid), all below one (invoice.*), or all (*).')])),
-                ('enabled', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('endpoint', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='subscriptions.endpoint')),
+                ("id", subscriptions.ids.IdField(prefix="sbn", serialize=False)),
+                (
+                    "pattern",
+                    models.CharField(
+                        help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
+                        max_length=128,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A(\\*|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?)\\Z",
+                                "Use an event type (invoice.paid), all below one (invoice.*), or all (*).",
+                            )
+                        ],
+                    ),
+                ),
+                ("enabled", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "endpoint",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="subscriptions",
+                        to="subscriptions.endpoint",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['pattern'],
+                "ordering": ["pattern"],
             },
         ),
         migrations.AddConstraint(
-            model_name='endpoint',
-            constraint=models.CheckConstraint(condition=models.Q(('state__in', ['active', 'paused', 'disabled', 'deleted'])), name='endpoint_state_is_known'),
+            model_name="endpoint",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("state__in", ["active", "paused", "disabled", "deleted"])),
+                name="endpoint_state_is_known",
+            ),
         ),
         migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(condition=models.Q(('enabled', True)), fields=['pattern', 'endpoint'], name='subscription_by_pattern'),
+            model_name="subscription",
+            index=models.Index(
+                condition=models.Q(("enabled", True)),
+                fields=["pattern", "endpoint"],
+                name="subscription_by_pattern",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.UniqueConstraint(fields=('endpoint', 'pattern'), name='subscription_pattern_once_per_endpoint'),
+            model_name="subscription",
+            constraint=models.UniqueConstraint(
+                fields=("endpoint", "pattern"), name="subscription_pattern_once_per_endpoint"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.CheckConstraint(condition=models.Q(('pattern__regex', '\\A(\\*|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?)\\Z')), name='subscription_pattern_is_well_formed'),
+            model_name="subscription",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    ("pattern__regex", "\\A(\\*|[A-Za-z0-9_-]+(\\.[A-Za-z0-9_-]+)*(\\.\\*)?)\\Z")
+                ),
+                name="subscription_pattern_is_well_formed",
+            ),
         ),
     ]

@@ -1,0 +1,82 @@
+"""What many tests need: subscribers, endpoints, a receiver, a queue to look into."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.conf import LazySettings
+
+from config.celery import app
+from subscriptions.models import Endpoint, SigningSecret, Subscriber, Subscription
+from tests.receiver import Receiver, running_receiver
+
+MakeEndpoint = Callable[..., Endpoint]
+Configure = Callable[..., None]
+
+
+@pytest.fixture
+def subscriber(db: None) -> Subscriber:
+    return Subscriber.objects.create(name="Shah Abbas")
+
+
+@pytest.fixture
+def make_endpoint(subscriber: Subscriber) -> MakeEndpoint:
+    def make(
+        *patterns: str,
+        url: str = "http://127.0.0.1:9/hook",
+        owner: Subscriber = subscriber,
+        **fields: Any,
+    ) -> Endpoint:
+        endpoint = Endpoint.objects.create(subscriber=owner, url=url, **fields)
+        SigningSecret.objects.issue(endpoint)
+        for pattern in patterns or ("*",):
+            Subscription.objects.create(endpoint=endpoint, pattern=pattern)
+        return endpoint
+
+    return make
+
+
+@pytest.fixture
+def configure(settings: LazySettings) -> Configure:
+    """Change some of the ANGARIUM settings for one test."""
+
+    def change(**changes: Any) -> None:
+        settings.ANGARIUM = {**settings.ANGARIUM, **changes}
+
+    return change
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with running_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def queue() -> Iterator["Queue"]:
+    """The broker's queues, empty at first."""
+    queue = Queue()
+    queue.purge()
+    yield queue
+    queue.purge()
+
+
+class Queue:
+    """Reads the messages that wait on the broker, as a worker would get them."""
+
+    def purge(self) -> None:
+        with app.connection_for_write() as connection:
+            for name in app.amqp.queues:
+                connection.default_channel.queue_purge(name)
+
+    def messages(self, name: str = "deliveries") -> list[tuple[str, list[Any]]]:
+        """Take every message out: its task and its arguments."""
+        found = []
+        with app.connection_for_read() as connection:
+            channel = connection.default_channel
+            while (message := channel.basic_get(name, no_ack=True)) is not None:
+                found.append((message.headers["task"], message.payload[0]))
+        return found
+
+    def deliveries(self) -> set[str]:
+        return {args[0] for _, args in self.messages()}

@@ -1,0 +1,76 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from django.db import connection, transaction
+
+from deliveries.emit import emit
+from deliveries.fan_out import fan_out_chunk
+from deliveries.models import Delivery, Event
+from subscriptions.ids import from_uuid
+from tests.conftest import Configure, MakeEndpoint
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def event(make_endpoint: MakeEndpoint, configure: Configure) -> Event:
+    """An event for seven endpoints, one of them paused, that is yet to be fanned out by threes."""
+    configure(FAN_OUT_INLINE_LIMIT=0, FAN_OUT_CHUNK=3)
+    for number in range(7):
+        make_endpoint(state="paused" if number == 4 else "active")
+    return emit("invoice.paid", {})
+
+
+def test_each_chunk_makes_the_next_few_deliveries_until_all_are_made(event: Event) -> None:
+    pending = [fan_out_chunk(event.pk) for _ in range(4)]
+    assert [chunk and len(chunk) for chunk in pending] == [3, 2, 1, None]
+    event.refresh_from_db()
+    assert event.delivery_count == 7
+    assert event.fanned_out_at is not None
+    rung = {from_uuid("dlv", delivery) for chunk in pending for delivery in chunk or []}
+    assert rung == set(Delivery.objects.filter(state="pending").values_list("pk", flat=True))
+    assert Delivery.objects.filter(state="held").count() == 1
+
+
+def test_when_it_dies_half_way_it_goes_on_from_the_last_chunk(event: Event) -> None:
+    fan_out_chunk(event.pk)
+    with pytest.raises(KeyboardInterrupt), transaction.atomic():
+        fan_out_chunk(event.pk)
+        raise KeyboardInterrupt
+    assert Delivery.objects.count() == 3
+    while fan_out_chunk(event.pk) is not None:
+        pass
+    event.refresh_from_db()
+    assert Delivery.objects.count() == event.delivery_count == 7
+
+
+def test_run_again_from_the_start_it_makes_no_second_delivery(event: Event) -> None:
+    while fan_out_chunk(event.pk) is not None:
+        pass
+    Event.objects.update(fanned_out_at=None, fan_out_after=None)
+    while fan_out_chunk(event.pk) is not None:
+        pass
+    event.refresh_from_db()
+    assert Delivery.objects.count() == event.delivery_count == 7
+
+
+def test_an_event_that_is_not_there_has_no_chunk() -> None:
+    assert fan_out_chunk("evt_" + "0" * 32) is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_workers_at_once_make_each_delivery_once(event: Event) -> None:
+    def work(_: int) -> int:
+        try:
+            made = 0
+            while (pending := fan_out_chunk(event.pk)) is not None:
+                made += len(pending)
+            return made
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = sum(pool.map(work, range(4)))
+    event.refresh_from_db()
+    assert made == 6
+    assert Delivery.objects.count() == event.delivery_count == 7

@@ -1,0 +1,152 @@
+"""What every sender takes and gives: one request out, one outcome back."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http.client import responses
+
+MAX_ERROR_LENGTH = 300
+MAX_RETRY_AFTER = 30 * 24 * 3600.0
+
+
+class OutcomeKind(StrEnum):
+    """What came of an attempt."""
+
+    DELIVERED = "delivered"
+    """2xx."""
+    REJECTED = "rejected"
+    """Any other final status."""
+    REDIRECTED = "redirected"
+    """3xx, which is not followed."""
+    TIMED_OUT = "timed_out"
+    CONNECTION_FAILED = "connection_failed"
+    NAME_NOT_RESOLVED = "name_not_resolved"
+    TLS_FAILED = "tls_failed"
+    ADDRESS_REFUSED = "address_refused"
+    """The policy forbids the URL, or an address that its host name resolves to."""
+    RESPONSE_INVALID = "response_invalid"
+    """What came back is not HTTP, or its head is over the limits."""
+    INTERRUPTED = "interrupted"
+    """The worker was lost during the attempt."""
+    UNRENDERABLE = "unrenderable"
+    """No request could be made of the delivery."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingRequest:
+    """A POST, complete but for what the sender adds (see webhooks.sending.headers)."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One attempt's end. Its texts fit into PostgreSQL: no NUL, no lone surrogates.
+
+    `retry_after` is in seconds. `error` is one line for a person, empty on success.
+    """
+
+    kind: OutcomeKind
+    status: int | None = None
+    duration_ms: int = 0
+    response_body: str = ""
+    retry_after: float | None = None
+    error: str = ""
+
+    @property
+    def succeeded(self) -> bool:
+        return self.kind is OutcomeKind.DELIVERED
+
+    @property
+    def endpoint_failed(self) -> bool:
+        """Whether the fault lies with the endpoint, not with us."""
+        return self.kind not in {
+            OutcomeKind.DELIVERED,
+            OutcomeKind.INTERRUPTED,
+            OutcomeKind.UNRENDERABLE,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an attempt may take, in seconds and bytes."""
+
+    connect_timeout: float = 5.0
+    """From the name's look-up until the connection is ready, TLS included."""
+    timeout: float = 15.0
+    """For the whole exchange, from the look-up to the last byte of the response."""
+    keep_alive: float = 60.0
+    """A connection unused for longer is not used again."""
+    max_header_bytes: int = 64 * 1024
+    """Of the response: its status line and headers, interim responses included."""
+    max_response_bytes: int = 64 * 1024
+    """Read of a response's body; a longer one is cut, and its connection closed."""
+    kept_response_bytes: int = 4 * 1024
+    """Kept of a response's body in the outcome."""
+
+
+def kind_of(status: int) -> OutcomeKind:
+    """Judge a final status. 101 is none: no upgrade was asked for."""
+    if status < 200:
+        return OutcomeKind.RESPONSE_INVALID
+    if status < 300:
+        return OutcomeKind.DELIVERED
+    return OutcomeKind.REDIRECTED if status < 400 else OutcomeKind.REJECTED
+
+
+def answered(
+    status: int,
+    *,
+    body: bytes,
+    retry_after: str | None,
+    duration_ms: int,
+    now: datetime,
+) -> Outcome:
+    """The outcome of an exchange whose response had a status; `body` is what is kept of it."""
+    kind = kind_of(status)
+    return Outcome(
+        kind=kind,
+        status=status,
+        duration_ms=duration_ms,
+        response_body=body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        retry_after=parse_retry_after(retry_after, now),
+        error="" if kind is OutcomeKind.DELIVERED else _describe(status, kind),
+    )
+
+
+def failed(kind: OutcomeKind, error: str, *, duration_ms: int) -> Outcome:
+    """The outcome of an exchange without a response."""
+    return Outcome(kind=kind, duration_ms=duration_ms, error=one_line(error))
+
+
+def _describe(status: int, kind: OutcomeKind) -> str:
+    answer = f"answered {status} {responses.get(status, '')}".rstrip()
+    return f"{answer}, which is not followed" if kind is OutcomeKind.REDIRECTED else answer
+
+
+def one_line(text: str) -> str:
+    """A text of unknown origin as one printable, storable line of bounded length."""
+    printable = "".join(char if char.isprintable() else " " for char in text[:MAX_ERROR_LENGTH])
+    return " ".join(printable.split())
+
+
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Seconds to wait by a Retry-After header: a number or a date (RFC 9110 10.2.3).
+
+    None if there is none or it makes no sense; at least 0 and at most MAX_RETRY_AFTER.
+    """
+    value = (value or "").strip(" \t")
+    if re.fullmatch(r"[0-9]+", value):
+        return min(float(value), MAX_RETRY_AFTER)
+    try:
+        date = parsedate_to_datetime(value)
+        # The asctime form names no zone: it is in UTC, as all of them are.
+        seconds = (date.replace(tzinfo=date.tzinfo or UTC) - now).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
