@@ -1,0 +1,95 @@
+from collections.abc import Callable
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.utils import timezone
+
+from deliveries import operations
+from deliveries.models import DeadLetter, Delivery
+from subscriptions.ids import to_uuid
+from tests.conftest import Queue
+from tests.deliveries.conftest import MakeDelivery, states
+
+pytestmark = pytest.mark.django_db
+
+ALL_STATES = ["pending", "sending", "waiting", "held", "delivered", "dead", "discarded"]
+
+
+def in_state(make_delivery: MakeDelivery, state: str) -> Delivery:
+    now = timezone.now()
+    delivery = make_delivery(
+        state=state,
+        attempt_number=3,
+        lease_expires_at=now if state == "sending" else None,
+        next_attempt_at=now + timedelta(hours=1) if state == "waiting" else None,
+        ended_at=now if state in ("delivered", "dead", "discarded") else None,
+    )
+    if state == "dead":
+        DeadLetter.objects.create(delivery=delivery, reason="exhausted", died_at=now)
+    return delivery
+
+
+@pytest.mark.parametrize("state", ALL_STATES)
+def test_only_a_waiting_delivery_can_be_tried_now(make_delivery: MakeDelivery, state: str) -> None:
+    delivery = in_state(make_delivery, state)
+    changed = operations.retry_now([to_uuid(delivery.pk)])
+    delivery.refresh_from_db()
+    assert delivery.state == state
+    if state == "waiting":
+        assert changed == [to_uuid(delivery.pk)]
+        assert delivery.next_attempt_at is not None
+        assert delivery.next_attempt_at <= timezone.now()
+    else:
+        assert changed == []
+
+
+@pytest.mark.parametrize("state", ALL_STATES)
+def test_only_a_dead_delivery_can_be_redriven(make_delivery: MakeDelivery, state: str) -> None:
+    delivery = in_state(make_delivery, state)
+    changed = operations.redrive([to_uuid(delivery.pk)])
+    delivery.refresh_from_db()
+    if state == "dead":
+        assert changed == [to_uuid(delivery.pk)]
+        assert (delivery.state, delivery.attempt_number, delivery.round_start) == ("pending", 3, 3)
+        assert delivery.ended_at is None
+        letter = DeadLetter.objects.get()
+        assert letter.resolution == "redriven"
+        assert letter.resolved_at is not None
+    else:
+        assert (changed, delivery.state) == ([], state)
+
+
+@pytest.mark.parametrize("state", ALL_STATES)
+def test_what_is_neither_under_way_nor_delivered_can_be_discarded(
+    make_delivery: MakeDelivery, state: str
+) -> None:
+    delivery = in_state(make_delivery, state)
+    changed = operations.discard([to_uuid(delivery.pk)])
+    delivery.refresh_from_db()
+    if state in ("pending", "waiting", "held", "dead"):
+        assert changed == [to_uuid(delivery.pk)]
+        assert delivery.state == "discarded"
+        assert delivery.ended_at is not None
+        assert not DeadLetter.objects.filter(resolution="").exists()
+    else:
+        assert (changed, delivery.state) == ([], state)
+
+
+def test_a_list_is_changed_as_far_as_it_can_be(make_delivery: MakeDelivery) -> None:
+    dead, delivered = in_state(make_delivery, "dead"), in_state(make_delivery, "delivered")
+    assert operations.redrive([to_uuid(dead.pk), to_uuid(delivered.pk)]) == [to_uuid(dead.pk)]
+    assert states() == {dead.pk: "pending", delivered.pk: "delivered"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("state", "operation"), [("waiting", operations.retry_now), ("dead", operations.redrive)]
+)
+def test_the_workers_are_told(
+    make_delivery: MakeDelivery, queue: Queue, state: str, operation: Callable[[list[UUID]], object]
+) -> None:
+    delivery = in_state(make_delivery, state)
+    queue.purge()
+    operation([to_uuid(delivery.pk)])
+    assert queue.deliveries() == {delivery.pk}
