@@ -33,10 +33,11 @@ logger = logging.getLogger(__name__)
 class Bell:
     """Publishes in pipelined batches over a connection of its own that gives up quickly."""
 
-    def __init__(self, app: Celery) -> None:
+    def __init__(self, app: Celery, url: str | None = None) -> None:
         self.app = app
         self.quiet_until = 0.0
         self.connection = app.connection_for_write(
+            url,
             connect_timeout=PATIENCE,
             transport_options={
                 **app.conf.broker_transport_options,

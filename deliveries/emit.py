@@ -1,10 +1,11 @@
 """emit(): the one way in. An application says that something happened."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -55,7 +56,7 @@ def emit(
     """
     settings = part(DeliverySettings)
     event_types.check_name(type)
-    _check_time(occurred_at)
+    occurred_at = _in_utc(occurred_at)
     _check_key(idempotency_key)
     payload = payloads.encode(data, max_bytes=settings.max_payload_bytes)
     owner = _subscriber_id(subscriber)
@@ -111,9 +112,15 @@ def _ring_after_commit(pending: list[UUID]) -> None:
         transaction.on_commit(lambda: bell.ring(pending), robust=True)
 
 
-def _check_time(occurred_at: datetime | None) -> None:
-    if occurred_at is not None and occurred_at.tzinfo is None:
+def _in_utc(occurred_at: datetime | None) -> datetime | None:
+    if occurred_at is None:
+        return None
+    if occurred_at.tzinfo is None:
         raise InvalidEvent("occurred_at has no time zone: pass an aware datetime.")
+    try:
+        return occurred_at.astimezone(UTC)
+    except OverflowError as error:
+        raise InvalidEvent("occurred_at is outside the years 1 to 9999 of UTC.") from error
 
 
 def _check_key(idempotency_key: str | None) -> None:
@@ -131,10 +138,10 @@ def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
     if isinstance(subscriber, Subscriber):
         return subscriber.pk
     try:
-        to_uuid(subscriber)
-    except ValueError as error:
-        raise InvalidEvent(str(error)) from error
-    if not Subscriber.objects.filter(pk=subscriber).exists():
+        known = Subscriber.objects.filter(pk=subscriber).exists()
+    except ValidationError as error:
+        raise InvalidEvent(error.messages[0]) from error
+    if not known:
         raise InvalidEvent(f"There is no subscriber {subscriber}.")
     return subscriber
 

@@ -32,7 +32,7 @@ class Answer:
 
 
 class Receiver:
-    """Listens on 127.0.0.1; `answers` holds what a path says, to a request and its number from 1."""
+    """Listens on 127.0.0.1; `answers` has what a path says to a request and its number, from 1."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Callable[[Received, int], Answer]] = {}
@@ -78,7 +78,9 @@ class Receiver:
         answer = self.answers.get(request.path)
         return Answer() if answer is None else answer(request, number)
 
-    def wait_for(self, count: int, *, path: str | None = None, patience: float = 60) -> list[Received]:
+    def wait_for(
+        self, count: int, *, path: str | None = None, patience: float = 60
+    ) -> list[Received]:
         """The requests there are (to a path), once they are at least so many."""
 
         def enough() -> list[Received] | None:

@@ -184,9 +184,9 @@ class TestPublishing:
         self, make_endpoint: MakeEndpoint, queue: Queue
     ) -> None:
         make_endpoint()
-        with pytest.raises(ZeroDivisionError), transaction.atomic():
+        with transaction.atomic():
             emit("invoice.paid", {})
-            raise ZeroDivisionError
+            transaction.set_rollback(True)
         assert not Event.objects.exists()
         assert queue.messages() == []
 

@@ -62,9 +62,7 @@ def test_410_gone_ends_a_delivery_at_once() -> None:
 
 
 def test_a_refused_address_ends_a_delivery_at_once() -> None:
-    assert judge(OutcomeKind.ADDRESS_REFUSED) == Verdict(
-        State.DEAD, reason=Reason.ADDRESS_REFUSED
-    )
+    assert judge(OutcomeKind.ADDRESS_REFUSED) == Verdict(State.DEAD, reason=Reason.ADDRESS_REFUSED)
 
 
 @pytest.mark.parametrize("status", [429, 503])

@@ -251,9 +251,7 @@ class TestOldEvents:
         configure(EVENT_RETENTION=-1)
 
     @pytest.mark.parametrize("state", ["delivered", "dead", "discarded"])
-    def test_go_with_all_that_hangs_on_them(
-        self, make_delivery: MakeDelivery, state: str
-    ) -> None:
+    def test_go_with_all_that_hangs_on_them(self, make_delivery: MakeDelivery, state: str) -> None:
         delivery = make_delivery()
         [ours] = claim([to_uuid(delivery.pk)])
         record([(ours.lease, Outcome(kind=OutcomeKind.DELIVERED, status=200))])

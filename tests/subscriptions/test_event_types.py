@@ -14,7 +14,22 @@ def test_dotted_words_are_event_types(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", ".", "invoice.", ".paid", "a..b", "a b", "a.*", "*", "ä.b", "a\n", "a/b", "x" * 129, None, 7],
+    [
+        "",
+        ".",
+        "invoice.",
+        ".paid",
+        "a..b",
+        "a b",
+        "a.*",
+        "*",
+        "ä.b",
+        "a\n",
+        "a/b",
+        "x" * 129,
+        None,
+        7,
+    ],
 )
 def test_anything_else_is_refused(name: object) -> None:
     with pytest.raises(InvalidEventType, match="is not an event type"):

@@ -21,7 +21,9 @@ def test_an_id_is_a_version_7_uuid_behind_its_prefix() -> None:
     assert from_uuid("evt", stored) == f"evt_{stored.hex}"
 
 
-@pytest.mark.parametrize("value", ["", "evt", "evt_", "evt_123", uuid.uuid4().hex, "evt_" + "g" * 32])
+@pytest.mark.parametrize(
+    "value", ["", "evt", "evt_", "evt_123", uuid.uuid4().hex, "evt_" + "g" * 32]
+)
 def test_what_is_no_id_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="is not an id"):
         to_uuid(value)

@@ -9,9 +9,7 @@ pytestmark = pytest.mark.django_db
 
 
 def matched(event_type: str, subscriber: Subscriber | None = None) -> set[str]:
-    matches = endpoints_matching(
-        event_type, subscriber=subscriber and subscriber.pk, limit=1000
-    )
+    matches = endpoints_matching(event_type, subscriber=subscriber and subscriber.pk, limit=1000)
     return {f"ep_{match.endpoint.hex}" for match in matches}
 
 

@@ -1,10 +1,81 @@
-"""One exchange's budget of time and bytes, and the sockets that hold every call to it."""
+"""What one exchange may take, and the sockets that hold every call to it."""
 
 import socket
 import ssl
-from collections.abc import Buffer
-from http.client import HTTPException
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from webhooks.sending.outcome import OutcomeKind
+
+
+class ExchangeFailed(Exception):
+    """There will be no response; `args` is the kind of the outcome and its error."""
+
+    def __init__(self, kind: OutcomeKind, error: str) -> None:
+        super().__init__(kind, error)
+        self.kind = kind
+        self.error = error
+
+
+class Deadline:
+    """A moment on the monotonic clock, some seconds from now."""
+
+    def __init__(self, seconds: float) -> None:
+        self._moment = monotonic() + seconds
+
+    def seconds_left(self) -> float:
+        """Always more than 0: raises TimeoutError once the moment has come."""
+        left = self._moment - monotonic()
+        if left <= 0:
+            raise TimeoutError("the deadline has passed")
+        return left
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request and its response, as their sockets see them."""
+
+    deadline: Deadline
+    max_received: int
+    received: int = 0
+
+
+class GuardedSocket(socket.socket):
+    """A socket that ends every call by the deadline of its exchange.
+
+    A timeout alone starts anew with each byte that an endpoint cares to send.
+    """
+
+    exchange: Exchange
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        if self.exchange.received >= self.exchange.max_received:
+            raise ExchangeFailed(OutcomeKind.RESPONSE_INVALID, "the response's head is too long")
+        self._set_timeout()
+        count = super().recv_into(*args, **kwargs)
+        self.exchange.received += count
+        return count
+
+    def send(self, *args: Any, **kwargs: Any) -> int:
+        self._set_timeout()
+        return super().send(*args, **kwargs)
+
+    def sendall(self, *args: Any, **kwargs: Any) -> None:
+        self._set_timeout()
+        super().sendall(*args, **kwargs)
+
+    def _set_timeout(self) -> None:
+        self.settimeout(self.exchange.deadline.seconds_left())
+
+
+class GuardedTLSSocket(GuardedSocket, ssl.SSLSocket):
+    """The same over TLS. Its handshake keeps to the timeout of the socket it is made from."""
+
+
+def tls_context(ca_bundle: str) -> ssl.SSLContext:
+    """A context that trusts the certificates in a PEM file, and none of the system's."""
+    context = ssl.create_default_context(cafile=ca_bundle)
+    context.hostname_checks_common_name = False
+    context.sslsocket_class = GuardedTLSSocket
+    return context

@@ -1,0 +1,38 @@
+"""What goes wrong, as an answer in DRF's shape: {"field": ["message"]} or {"detail": "message"}."""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import IntegrityError
+from rest_framework.exceptions import APIException, ValidationError
+from rest_framework.response import Response
+from rest_framework.serializers import as_serializer_error
+from rest_framework.views import exception_handler
+
+logger = logging.getLogger(__name__)
+
+
+class Conflict(APIException):
+    """What is asked for does not go with the state that things are in."""
+
+    status_code = 409
+    default_detail = "Somebody else changed this at the same time: look again, then try again."
+    default_code = "conflict"
+
+
+class Unprocessable(ValidationError):
+    """Every field is well formed, and still they do not go together."""
+
+    status_code = 422
+
+
+def handle(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's handler, which also knows what the models and the database refuse."""
+    if isinstance(error, DjangoValidationError):
+        error = ValidationError(as_serializer_error(error))
+    elif isinstance(error, IntegrityError):
+        # Serializers have checked it, so that only a race leads here.
+        logger.warning("The database refused a request: %s", error)
+        error = Conflict()
+    return exception_handler(error, context)

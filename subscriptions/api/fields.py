@@ -1,0 +1,70 @@
+"""The serializer fields that are Angarium's own."""
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN
+from subscriptions.ids import IdField
+from subscriptions.models import Endpoint, Subscription
+from webhooks import signing
+
+MAX_PATTERNS = 100
+
+
+class Id(serializers.RegexField):
+    """An id as the API shows it: a prefix, "_" and 32 hex digits."""
+
+    def __init__(self, prefix: str = "[a-z]+", **options: Any) -> None:
+        options.setdefault(
+            "error_messages", {"invalid": f"Not an id of this kind: {prefix}_ and 32 hex digits."}
+        )
+        super().__init__(rf"^{prefix}_[0-9a-f]{{32}}$", **options)
+
+
+# DRF and drf-spectacular would take it for the UUID that only the database sees.
+serializers.ModelSerializer.serializer_field_mapping[IdField] = Id
+
+
+class EventTypeName(serializers.RegexField):
+    """The name of an event type, as in invoice.paid."""
+
+    default_error_messages = {
+        "invalid": "Use words of letters, digits, '_' and '-', joined by full stops, as in "
+        "invoice.paid."
+    }
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(NAME_PATTERN, max_length=MAX_LENGTH, **options)
+
+
+class Patterns(serializers.ListField):
+    """The patterns of an endpoint's subscriptions, those that are switched off left out."""
+
+    child = serializers.CharField(validators=Subscription._meta.get_field("pattern").validators)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_PATTERNS, **options)
+
+    def get_attribute(self, endpoint: Endpoint) -> list[str]:
+        return [one.pattern for one in endpoint.subscriptions.all() if one.enabled]
+
+
+def check_secret(secret: str) -> None:
+    """Raise ValidationError unless deliveries can be signed with `secret`."""
+    try:
+        signing.decode_secret(secret)
+    except signing.InvalidSecret as error:
+        raise ValidationError(str(error)) from error
+
+
+class Secret(serializers.CharField):
+    """A signing secret: one's own on the way in, the endpoint's newest on the way out."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(validators=[check_secret], **options)
+
+    def get_attribute(self, endpoint: Endpoint) -> str:
+        return endpoint.signing_secrets.get(expires_at=None).reveal()

@@ -1,0 +1,39 @@
+"""A running system: one worker for a module's tests, and a beat for each test that asks."""
+
+import importlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.apps import apps
+from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
+
+from tests import processes
+from tests.conftest import Queue
+from tests.processes import Process
+
+
+@pytest.fixture(scope="module")
+def worker(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with processes.worker(tmp_path_factory.mktemp("logs") / "worker.log") as process:
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def empty_queue(queue: Queue) -> None:
+    """What one test leaves in the queue is not the next one's business."""
+
+
+@pytest.fixture
+def quick_schedules(transactional_db: None) -> None:
+    """The schedules as the migration installs them, then as an operator may: every second."""
+    importlib.import_module("deliveries.migrations.0002_sweep_schedules").install(apps, None)
+    second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
+    PeriodicTask.objects.update(interval=second)
+    PeriodicTasks.update_changed()
+
+
+@pytest.fixture
+def beat(quick_schedules: None, tmp_path: Path) -> Iterator[Process]:
+    with processes.beat(tmp_path / "beat.log") as process:
+        yield process

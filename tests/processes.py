@@ -1,0 +1,118 @@
+"""Real workers and a real beat for the end-to-end tests, on the test's own database and broker."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import connection
+
+ROOT = Path(__file__).parent.parent
+
+# Short waits, so that a test sees within seconds what takes minutes in earnest.
+QUICK = {
+    "ANGARIUM_RETRY_SCHEDULE": "1,1,1",
+    "ANGARIUM_JITTER": "0",
+    "ANGARIUM_TIMEOUT": "3",
+    "ANGARIUM_LEASE_MARGIN": "1",
+    "ANGARIUM_LOST_AFTER": "2",
+}
+
+
+class Process:
+    """A child in a process group of its own, so that a prefork worker ends with its children."""
+
+    def __init__(self, log: Path, *arguments: str, environment: Mapping[str, str]) -> None:
+        self.log = log
+        with log.open("ab") as output:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=ROOT,
+                env={**os.environ, "DATABASE_URL": test_database_url(), **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_it_says(self, words: str, patience: float = 60) -> None:
+        for_what = f"{words!r} in {self.log}"
+        wait_until(
+            lambda: words in self.text() or self.child.poll() is not None, for_what, patience
+        )
+        assert words in self.text(), f"{self.child.args} ended early:\n{self.text()[-4000:]}"
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def send(self, number: signal.Signals) -> None:
+        os.killpg(self.child.pid, number)
+
+    def kill(self) -> None:
+        """End the whole group at once, as a power cut would."""
+        if self.child.poll() is None:
+            self.send(signal.SIGKILL)
+        self.child.wait()
+
+    def stop(self, patience: float = 20) -> None:
+        """Ask the process to end, and see to it that its group is gone."""
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(patience)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+
+@contextmanager
+def worker(log: Path, *options: str, **environment: str) -> Iterator[Process]:
+    """A Celery worker that is ready, with short waits unless `environment` says otherwise."""
+    process = Process(
+        log,
+        *("celery", "-A", "config", "worker", "--concurrency", "2", "--loglevel", "INFO"),
+        *("--without-gossip", "--without-mingle", *options),
+        environment={**QUICK, **environment},
+    )
+    try:
+        process.wait_until_it_says(" ready.")
+        yield process
+    finally:
+        process.stop()
+
+
+@contextmanager
+def beat(log: Path, **environment: str) -> Iterator[Process]:
+    """Celery beat with the schedules that the test's database holds."""
+    process = Process(
+        log,
+        *("celery", "-A", "config", "beat", "--loglevel", "INFO", "--max-interval", "1"),
+        *("--pidfile", ""),
+        environment={**QUICK, **environment},
+    )
+    try:
+        process.wait_until_it_says("beat: Starting")
+        yield process
+    finally:
+        process.stop()
+
+
+def test_database_url() -> str:
+    """The URL of the database that pytest-django made for the tests."""
+    url = urlsplit(settings.DATABASES["default"].get("URL", os.environ["DATABASE_URL"]))
+    return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+
+
+test_database_url.__test__ = False  # type: ignore[attr-defined]
+
+
+def wait_until(holds: Callable[[], object], what: str, patience: float = 60) -> None:
+    """Return once `holds()` is true; fail with `what` was waited for when patience ends."""
+    deadline = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < deadline, f"waited {patience} s in vain for {what}"
+        time.sleep(0.05)

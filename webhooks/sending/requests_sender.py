@@ -1,0 +1,124 @@
+"""The sender that uses requests: one exchange at a time, from any thread."""
+
+from contextlib import suppress
+from datetime import UTC, datetime
+from time import monotonic
+
+import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, Target, parse_url
+from webhooks.sending.adapter import ExchangeTimeout, GuardedAdapter, as_failure
+from webhooks.sending.dialing import Dialer, Resolve, resolve
+from webhooks.sending.exchange import Deadline, Exchange, tls_context
+from webhooks.sending.headers import InvalidHeader, check_headers
+from webhooks.sending.outcome import (
+    Limits,
+    Outcome,
+    OutcomeKind,
+    OutgoingRequest,
+    answered,
+    failed,
+)
+
+
+class RequestsSender:
+    """POSTs requests over kept-alive connections that all threads share.
+
+    It is built on requests' adapter without a Session, which would bring cookies, proxies and
+    .netrc from the environment, and would read a redirect's whole body even if it is not followed.
+
+    `ca_bundle` is a PEM file of certificates to trust in place of certifi's.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: AddressPolicy,
+        limits: Limits,
+        user_agent: str,
+        ca_bundle: str | None = None,
+        resolve: Resolve = resolve,
+    ) -> None:
+        self._policy = policy
+        self._limits = limits
+        self._user_agent = user_agent
+        self._dialer = Dialer(policy, timeout=limits.connect_timeout, resolve=resolve)
+        self._adapter = GuardedAdapter(
+            self._dialer,
+            tls=tls_context(ca_bundle or DEFAULT_CA_BUNDLE_PATH),
+            keep_alive=limits.keep_alive,
+        )
+
+    def send(self, request: OutgoingRequest) -> Outcome:
+        """POST, and tell what came of it: whatever goes wrong is an outcome, not an exception."""
+        started = monotonic()
+
+        def elapsed() -> int:
+            return round((monotonic() - started) * 1000)
+
+        try:
+            target = parse_url(request.url, self._policy)
+            check_headers(request.headers)
+            response, body = self._exchange(target, request)
+        except InvalidEndpointUrl as error:
+            return failed(OutcomeKind.ADDRESS_REFUSED, str(error), duration_ms=elapsed())
+        except InvalidHeader as error:
+            return failed(OutcomeKind.UNRENDERABLE, str(error), duration_ms=elapsed())
+        except Exception as error:
+            failure = as_failure(error)
+            return failed(failure.kind, failure.error, duration_ms=elapsed())
+        return answered(
+            response.status_code,
+            body=body,
+            retry_after=response.headers.get("retry-after"),
+            duration_ms=elapsed(),
+            now=datetime.now(UTC),
+        )
+
+    def close(self) -> None:
+        """Close all connections; the sender sends nothing any more."""
+        self._adapter.close()
+        self._dialer.close()
+
+    def _exchange(
+        self, target: Target, request: OutgoingRequest
+    ) -> tuple[requests.Response, bytes]:
+        limits = self._limits
+        exchange = Exchange(Deadline(limits.timeout), max_received=limits.max_header_bytes)
+        prepared = requests.Request(
+            "POST",
+            target.url,
+            headers={
+                "Accept": "*/*",
+                "Accept-Encoding": "identity",
+                "User-Agent": self._user_agent,
+                **request.headers,
+            },
+            data=request.body,
+        ).prepare()
+        # requests decodes some of the escapes; the URL is to arrive as it was registered.
+        prepared.url = target.url
+        response = self._adapter.send(
+            prepared,
+            stream=True,
+            timeout=ExchangeTimeout(exchange, limits.timeout),  # type: ignore[arg-type]
+        )
+        exchange.max_received = exchange.received + limits.max_response_bytes
+        return response, self._read(response)[: limits.kept_response_bytes]
+
+    def _read(self, response: requests.Response) -> bytes:
+        """The body as far as it comes: the status stands, whatever is wrong with the rest.
+
+        A body read to its end leaves the connection for the next request; any other closes it.
+        """
+        body = bytearray()
+        limit = self._limits.max_response_bytes
+        with suppress(Exception):
+            while len(body) <= limit:
+                piece = response.raw.read1(limit + 1 - len(body), decode_content=False)
+                if not piece:
+                    break
+                body += piece
+        response.close()
+        return bytes(body)
