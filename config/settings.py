@@ -106,7 +106,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
-CELERY_TASK_QUEUES = {"housekeeping": {}, "deliveries": {}}
+CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"housekeeping": {}, "deliveries": {}}
 CELERY_TASK_ROUTES = {"deliveries.deliver": {"queue": "deliveries"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -114,7 +114,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["subscriptions.api.access.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["subscriptions.api.access.HasApiKey"],
     "DEFAULT_PARSER_CLASSES": ["subscriptions.api.parsing.StrictJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
@@ -132,6 +132,15 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "subscriptions.api.schema.document_refusals",
+    ],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "ENUM_NAME_OVERRIDES": {
+        "EndpointState": "subscriptions.models.Endpoint.State",
+        "DeliveryState": "deliveries.models.Delivery.State",
+    },
 }
 
 # Angarium's own settings, by the names in subscriptions/conf.py and deliveries/conf.py, where their

@@ -11,7 +11,8 @@ from time import monotonic
 from typing import Any
 from uuid import UUID
 
-from celery import Celery, current_app
+from celery import Celery
+from celery.app import app_or_default
 from kombu.pools import producers
 
 from deliveries.conf import DeliverySettings
@@ -77,7 +78,7 @@ class Bell:
 
 @cache
 def _bell() -> Bell:
-    return Bell(current_app._get_current_object())
+    return Bell(app_or_default())
 
 
 def room() -> int:

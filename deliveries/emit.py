@@ -80,6 +80,7 @@ def emit(
             first = _save_or_find(event)
             if first is not None:
                 _check_same_content(first, event, occurred_at)
+                first.repeated = True
                 return first
         if inline:
             _, pending = make_deliveries(event.pk, matches)

@@ -37,6 +37,9 @@ class Event(models.Model):
         null=True, editable=False, help_text="When all its deliveries had been made."
     )
 
+    # Not a column: emit() says so of an event that was there before, under its idempotency key.
+    repeated = False
+
     class Meta:
         ordering = ["-id"]
         constraints = [
@@ -176,13 +179,11 @@ class Delivery(models.Model):
 class Attempt(models.Model):
     """One POST, and what came of it."""
 
-    Outcome = models.TextChoices(  # type: ignore[misc]
-        "Outcome", [(kind.name, (kind.value, kind.value.replace("_", " "))) for kind in OutcomeKind]
-    )
-
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveSmallIntegerField()
-    outcome = models.CharField(max_length=20, choices=Outcome)
+    outcome = models.CharField(
+        max_length=20, choices=[(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
+    )
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
     duration_ms = models.PositiveIntegerField()
     error = models.TextField(blank=True)

@@ -1,6 +1,7 @@
 """What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in."""
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -71,7 +72,7 @@ def discard(
         return [row[0] for row in cursor.fetchall()]
 
 
-def _change_and_ring(statement: str, arguments: list[object] | dict[str, object]) -> list[UUID]:
+def _change_and_ring(statement: str, arguments: list[list[UUID]] | dict[str, Any]) -> list[UUID]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(statement, arguments)

@@ -7,6 +7,7 @@ once do no harm; each returns how many rows it took.
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -292,7 +293,8 @@ def _in_chunks(take: Callable[[int], int], at_most: int | None = None) -> int:
     return taken
 
 
-def _rows(statement: str, limit: int, **parameters: object) -> list[tuple[UUID, ...]]:
+def _rows(statement: str, limit: int, **parameters: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"limit": limit, **parameters})
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows

@@ -88,4 +88,4 @@ class IdField(UUIDField):
         return None if text is None else to_uuid(text)
 
     def formfield(self, **options: Any) -> Any:
-        return models.CharField.formfield(self, **options)  # type: ignore[arg-type]
+        return models.CharField.formfield(self, **options)

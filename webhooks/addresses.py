@@ -171,7 +171,7 @@ def _ipv4_inside(address: Address) -> IPv4Address | None:
 
 
 _VISIBLE_ASCII = re.compile(r"[!-~]*")
-_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>.*))?")
+_AUTHORITY = re.compile(r"(?P<host>\[[^\[\]]*\]|[^:\[\]]*)(?::(?P<port>[^:\[\]]*))?")
 _PORT = re.compile(r"[1-9][0-9]{0,4}")
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -212,7 +212,7 @@ def parse_url(url: str, policy: AddressPolicy) -> Target:
         raise InvalidEndpointUrl("Remove the user name and password (all before @) from the URL.")
     match = _AUTHORITY.fullmatch(authority)
     if not match:
-        raise InvalidEndpointUrl("Give one host, and a port at most: https://example.com:8443/.")
+        raise InvalidEndpointUrl("Give one host, one port at most, and IPv6 addresses in brackets.")
     host, is_literal = _host(match["host"].lower(), policy)
     port = DEFAULT_PORTS[scheme] if match["port"] is None else _port(match["port"], policy)
 

@@ -4,8 +4,8 @@ import logging
 from typing import Any
 
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.db import IntegrityError
-from rest_framework.exceptions import APIException, ValidationError
+from django.db import DataError, IntegrityError
+from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
@@ -33,6 +33,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         error = ValidationError(as_serializer_error(error))
     elif isinstance(error, IntegrityError):
         # Serializers have checked it, so that only a race leads here.
-        logger.warning("The database refused a request: %s", error)
+        logger.warning("The database refused a change: %s", error)
         error = Conflict()
+    elif isinstance(error, DataError):
+        logger.warning("The database refused a value: %s", error)
+        error = ParseError("The request has a value that the database cannot hold, as a NUL is.")
     return exception_handler(error, context)

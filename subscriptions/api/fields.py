@@ -3,7 +3,6 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN
@@ -18,10 +17,12 @@ class Id(serializers.RegexField):
     """An id as the API shows it: a prefix, "_" and 32 hex digits."""
 
     def __init__(self, prefix: str = "[a-z]+", **options: Any) -> None:
-        options.setdefault(
-            "error_messages", {"invalid": f"Not an id of this kind: {prefix}_ and 32 hex digits."}
+        options.setdefault("help_text", "A prefix that says what it names, and 32 hex digits.")
+        super().__init__(
+            rf"^{prefix}_[0-9a-f]{{32}}$",
+            error_messages={"invalid": f"Not such an id: it would be {prefix}_ and 32 hex digits."},
+            **options,
         )
-        super().__init__(rf"^{prefix}_[0-9a-f]{{32}}$", **options)
 
 
 # DRF and drf-spectacular would take it for the UUID that only the database sees.

@@ -10,9 +10,9 @@ from subscriptions.api.fields import EventTypeName, Id, Patterns, Secret
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 
 
+# Not in a docstring, which would be every subclass's description in the OpenAPI document.
+# Refuses what it does not know and what cannot be set, rather than pass it over.
 class Strict(serializers.Serializer[Any]):
-    """Refuses what it does not know and what cannot be set, rather than pass it over."""
-
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
             refused = {}

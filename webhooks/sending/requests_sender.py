@@ -115,10 +115,7 @@ class RequestsSender:
         body = bytearray()
         limit = self._limits.max_response_bytes
         with suppress(Exception):
-            while len(body) <= limit:
-                piece = response.raw.read1(limit + 1 - len(body), decode_content=False)
-                if not piece:
-                    break
+            while piece := response.raw.read1(limit - len(body), decode_content=False):
                 body += piece
         response.close()
         return bytes(body)

@@ -95,6 +95,8 @@ class Command(BaseCommand):
         "good is reported by its number; the others are emitted all the same."
     )
 
+    requires_system_checks = ()  # a pipe's producer should not wait for the URLs to be imported
+
     def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
         options |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
         return super().create_parser(prog_name, subcommand, **options)

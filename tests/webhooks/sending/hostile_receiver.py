@@ -21,6 +21,10 @@ class Request:
     def header(self, name: str) -> str | None:
         return dict(self.headers).get(name)
 
+    @property
+    def path(self) -> str:
+        return self.line.split(" ")[1]
+
 
 @dataclass
 class Peer:
@@ -31,6 +35,8 @@ class Peer:
     """Counts the receiver's connections from 1."""
     over: threading.Event
     requests: list[Request]
+    said: int = 0
+    """How many bytes the client's end has taken."""
     _buffer: bytearray = field(default_factory=bytearray)
 
     def read_request(self) -> Request:
@@ -53,6 +59,7 @@ class Peer:
 
     def say(self, data: bytes) -> None:
         self.sock.sendall(data)
+        self.said += len(data)
 
     def drip(self, data: Iterable[int], pause: float = 0.05) -> None:
         """Send byte by byte, always in time for a client that only times each read."""
@@ -65,11 +72,6 @@ class Peer:
         """Say nothing and keep the connection open until the test is over."""
         self.over.wait()
 
-    def wait_for_close(self) -> None:
-        with suppress(ConnectionError):
-            while self.sock.recv(65_536):
-                pass
-
     def _receive(self) -> None:
         data = self.sock.recv(65_536)
         if not data:
@@ -77,7 +79,7 @@ class Peer:
         self._buffer += data
 
 
-Behaviour = Callable[[Peer], None]
+Behaviour = Callable[[Peer], object]
 
 
 class HostileReceiver:
@@ -87,31 +89,35 @@ class HostileReceiver:
         self, behaviour: Behaviour, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
     ) -> None:
         self.requests: list[Request] = []
+        self.peers: list[Peer] = []
         self._behaviour = behaviour
         self._tls = tls
         self._over = threading.Event()
-        self._accepted = threading.Semaphore(0)
-        self._connections = 0
+        self._clients: list[tuple[str, int]] = []
+        self._accepted = threading.Condition()
         self._socks: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
         self._listener = socket.create_server((host, 0))
-        self.host, self.port = self._listener.getsockname()[:2]
+        self._acceptor = threading.Thread(target=self._accept)
+        self._servers: list[threading.Thread] = []
+        self.host, self.port = self._listener.getsockname()
 
     def url(self, path: str = "/hook", *, host: str | None = None) -> str:
         scheme = "https" if self._tls else "http"
         return f"{scheme}://{host or self.host}:{self.port}{path}"
 
     def connections(self) -> int:
-        """How many have connected: accepted in order, so all before the one made here count."""
-        before = self._connections
-        with socket.create_connection((self.host, self.port)):
-            while self._connections <= before:
-                self._accepted.acquire()
-            self._connections -= 1
-            return self._connections
+        """How many have been made so far.
+
+        They are accepted in order: once our own is in, all that came before it have been counted.
+        """
+        with socket.create_connection((self.host, self.port), timeout=10) as probe, self._accepted:
+            ours = probe.getsockname()
+            assert self._accepted.wait_for(lambda: ours in self._clients, timeout=10)
+            self._clients.remove(ours)
+            return len(self._clients)
 
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        self._acceptor.start()
         return self
 
     def __exit__(
@@ -122,32 +128,32 @@ class HostileReceiver:
     ) -> None:
         self._over.set()
         self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptor.join()
         self._listener.close()
         for sock in self._socks:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
+        for thread in self._servers:
             thread.join()
-
-    def _start(self, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target)
-        self._threads.append(thread)
-        thread.start()
 
     def _accept(self) -> None:
         with suppress(OSError):
             while True:
-                sock, _ = self._listener.accept()
-                self._connections += 1
-                self._serve(sock, self._connections)
+                sock, client = self._listener.accept()
+                with self._accepted:
+                    self._clients.append(client)
+                    number = len(self._clients)
+                    self._accepted.notify_all()
+                sock.settimeout(30)
+                self._socks.append(sock)
+                self._servers.append(threading.Thread(target=self._serve, args=(sock, number)))
+                self._servers[-1].start()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
-        self._socks.append(sock)
-
-        def serve() -> None:
-            with suppress(OSError), sock:
-                served = self._tls.wrap_socket(sock, server_side=True) if self._tls else sock
-                with served:
-                    self._behaviour(Peer(served, number, self._over, self.requests))
-
-        self._start(serve)
+        with suppress(OSError), sock:
+            if self._tls:
+                sock = self._tls.wrap_socket(sock, server_side=True)
+                self._socks.append(sock)
+            with sock:
+                self.peers.append(Peer(sock, number, self._over, self.requests))
+                self._behaviour(self.peers[-1])

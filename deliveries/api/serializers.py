@@ -1,0 +1,197 @@
+"""How events, deliveries and dead letters look from outside."""
+
+from typing import Any
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from subscriptions.api.fields import EventTypeName, Id
+from subscriptions.api.serializers import Strict
+from subscriptions.models import Subscriber
+
+SHOWN = 100
+"""So many deliveries of an event, and attempts at a delivery, are shown with it."""
+
+BULK = 1000
+"""So many dead letters are redriven or discarded in one request."""
+
+OPEN = "open"
+"""The resolution of a dead letter that has none."""
+ANY = "any"
+
+
+class EventSerializer(serializers.ModelSerializer[Event]):
+    class Meta:
+        model = Event
+        fields = [
+            "id",
+            "type",
+            "subscriber",
+            "occurred_at",
+            "created_at",
+            "idempotency_key",
+            "delivery_count",
+            "fanned_out_at",
+        ]
+        read_only_fields = fields
+
+
+class DeliveryOfEventSerializer(serializers.ModelSerializer[Delivery]):
+    class Meta:
+        model = Delivery
+        fields = ["id", "endpoint", "state"]
+        read_only_fields = fields
+
+
+class EventDetailSerializer(EventSerializer):
+    data = serializers.JSONField(read_only=True)  # type: ignore[assignment]
+    deliveries = serializers.SerializerMethodField(help_text=f"The newest {SHOWN}.")
+    deliveries_url = serializers.SerializerMethodField(help_text="The list of all of them.")
+
+    class Meta(EventSerializer.Meta):
+        fields = [*EventSerializer.Meta.fields, "data", "deliveries", "deliveries_url"]
+        read_only_fields = fields
+
+    @extend_schema_field(DeliveryOfEventSerializer(many=True))
+    def get_deliveries(self, event: Event) -> Any:
+        return DeliveryOfEventSerializer(event.deliveries.all()[:SHOWN], many=True).data
+
+    @extend_schema_field(OpenApiTypes.URI)
+    def get_deliveries_url(self, event: Event) -> str:
+        request = self.context["request"]
+        return reverse("delivery-list", request=request, query={"event": event.pk})
+
+
+class NewEventSerializer(Strict):
+    type = EventTypeName()
+    data = serializers.JSONField(  # type: ignore[assignment]
+        allow_null=True, help_text="Any JSON; it is sent as it is."
+    )
+    subscriber = serializers.PrimaryKeyRelatedField(
+        queryset=Subscriber.objects.all(),
+        allow_null=True,
+        default=None,
+        help_text="Whose endpoints get it; everybody's that asked for such events, if left out.",
+    )
+    occurred_at = serializers.DateTimeField(default=None, help_text="Now, if left out.")
+
+
+class EventFilters(Strict):
+    type = EventTypeName(required=False)
+    subscriber = Id("sub", required=False)
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    event_type = serializers.CharField(source="event.type", read_only=True)
+
+    class Meta:
+        model = Delivery
+        fields = [
+            "id",
+            "event",
+            "event_type",
+            "endpoint",
+            "state",
+            "attempt_number",
+            "created_at",
+            "next_attempt_at",
+            "ended_at",
+        ]
+        read_only_fields = fields
+
+
+class AttemptSerializer(serializers.ModelSerializer[Attempt]):
+    class Meta:
+        model = Attempt
+        fields = [
+            "number",
+            "outcome",
+            "status",
+            "duration_ms",
+            "error",
+            "response_body",
+            "ended_at",
+        ]
+        read_only_fields = fields
+
+
+class DeliveryDetailSerializer(DeliverySerializer):
+    attempts = serializers.SerializerMethodField(help_text=f"The newest {SHOWN}, newest first.")
+
+    class Meta(DeliverySerializer.Meta):
+        fields = [*DeliverySerializer.Meta.fields, "attempts"]
+        read_only_fields = fields
+
+    @extend_schema_field(AttemptSerializer(many=True))
+    def get_attempts(self, delivery: Delivery) -> Any:
+        newest = delivery.attempts.order_by("-number")[:SHOWN]
+        return AttemptSerializer(newest, many=True).data
+
+
+class DeliveryFilters(Strict):
+    event = Id("evt", required=False)
+    endpoint = Id("ep", required=False)
+    subscriber = Id("sub", required=False, source="endpoint__subscriber")
+    state = serializers.ChoiceField(Delivery.State.choices, required=False)
+
+
+class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
+    event = Id("evt", source="delivery.event_id", read_only=True)
+    endpoint = Id("ep", source="delivery.endpoint_id", read_only=True)
+    resolution = serializers.SerializerMethodField()
+
+    class Meta:
+        model = DeadLetter
+        fields = [
+            "id",
+            "delivery",
+            "event",
+            "endpoint",
+            "reason",
+            "last_error",
+            "died_at",
+            "resolution",
+            "resolved_at",
+        ]
+        read_only_fields = fields
+
+    @extend_schema_field(serializers.ChoiceField([OPEN, *DeadLetter.Resolution.values]))
+    def get_resolution(self, letter: DeadLetter) -> str:
+        return letter.resolution or OPEN
+
+
+class DeadLetterFilters(Strict):
+    endpoint = Id("ep", required=False, source="delivery__endpoint")
+    reason = serializers.ChoiceField(DeadLetter.Reason.choices, required=False)
+    resolution = serializers.ChoiceField([OPEN, *DeadLetter.Resolution.values, ANY], default=OPEN)
+
+    def validate(self, filters: dict[str, Any]) -> dict[str, Any]:
+        resolution = filters.pop("resolution")
+        if resolution == ANY:
+            return filters
+        return {**filters, "resolution": "" if resolution == OPEN else resolution}
+
+
+class DeadLetterSelectionSerializer(Strict):
+    """Which open dead letters are meant: those that have all that is said."""
+
+    endpoint = Id("ep", required=False, source="delivery__endpoint")
+    reason = serializers.ChoiceField(DeadLetter.Reason.choices, required=False)
+    ids = serializers.ListField(
+        child=Id("dead"), allow_empty=False, max_length=BULK, required=False, source="id__in"
+    )
+
+    def validate(self, selection: dict[str, Any]) -> dict[str, Any]:
+        if not selection:
+            raise serializers.ValidationError("Say which are meant: by endpoint, reason or ids.")
+        return selection
+
+
+class CountSerializer(serializers.Serializer[Any]):
+    count = serializers.IntegerField(help_text="How many were changed.")
+    more = serializers.BooleanField(
+        help_text=f"Whether more of them are left; {BULK} are the limit of one request."
+    )

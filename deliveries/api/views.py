@@ -1,0 +1,265 @@
+"""Events, deliveries and dead letters, over HTTP."""
+
+from collections.abc import Callable, Collection
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    extend_schema,
+    extend_schema_view,
+)
+from rest_framework.decorators import action
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet
+
+from deliveries import operations
+from deliveries.api.serializers import (
+    BULK,
+    CountSerializer,
+    DeadLetterFilters,
+    DeadLetterSelectionSerializer,
+    DeadLetterSerializer,
+    DeliveryDetailSerializer,
+    DeliveryFilters,
+    DeliverySerializer,
+    EventDetailSerializer,
+    EventFilters,
+    EventSerializer,
+    NewEventSerializer,
+)
+from deliveries.emit import IdempotencyConflict, InvalidEvent, emit, emit_test_event
+from deliveries.models import DeadLetter, Delivery, Event
+from subscriptions.api.errors import Conflict, Unprocessable
+from subscriptions.api.filters import QueryFilter
+from subscriptions.api.schema import FIELDS, conflict
+from subscriptions.ids import to_uuid
+from subscriptions.models import Endpoint
+from webhooks.payloads import InvalidPayload
+
+State = Delivery.State
+Operation = Callable[[Collection[UUID]], list[UUID]]
+
+WHY_NOT_RETRIED = {
+    State.PENDING: "This delivery is about to be sent.",
+    State.SENDING: "This delivery is being sent.",
+    State.HELD: "The endpoint is paused or disabled: resume it, and the delivery follows.",
+    State.DELIVERED: "This delivery has arrived.",
+    State.DISCARDED: "This delivery was discarded.",
+}
+WHY_NOT_DISCARDED = {
+    State.SENDING: "This delivery is being sent: try again when that has ended.",
+    State.DELIVERED: "This delivery has arrived.",
+    State.DISCARDED: "This delivery was discarded before.",
+}
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="List the events", description="Newest first.", parameters=[EventFilters]
+    ),
+    retrieve=extend_schema(summary="Show an event, its data, and how its deliveries fare"),
+)
+class EventViewSet(ReadOnlyModelViewSet[Event]):
+    """What happened in the application."""
+
+    filter_backends = [QueryFilter]
+    filter_class = EventFilters
+
+    def get_queryset(self) -> QuerySet[Event]:
+        events = Event.objects.all()
+        return events.defer("payload") if self.action == "list" else events
+
+    def get_serializer_class(self) -> type[BaseSerializer[Event]]:
+        return EventSerializer if self.action == "list" else EventDetailSerializer
+
+    @extend_schema(
+        summary="Emit an event",
+        description="Every endpoint that asked for events of its type gets a delivery. With more "
+        "than a hundred of them `delivery_count` is 0 as yet, and they are made soon after.",
+        request=NewEventSerializer,
+        responses={
+            201: EventSerializer,
+            200: OpenApiResponse(EventSerializer, "The event that the key was first used for."),
+            422: OpenApiResponse(FIELDS, "The key was used for an event with other content."),
+        },
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key",
+                location=OpenApiParameter.HEADER,
+                description="A key of your own for this event, 255 characters at most. Sent again "
+                "with the same content, it makes no second event.",
+            )
+        ],
+        examples=[
+            OpenApiExample(
+                "An invoice is paid",
+                request_only=True,
+                value={"type": "invoice.paid", "data": {"invoice": "in_42", "amount": 1200}},
+            )
+        ],
+    )
+    def create(self, request: Request) -> Response:
+        given = NewEventSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        try:
+            event = emit(
+                **given.validated_data, idempotency_key=request.headers.get("Idempotency-Key")
+            )
+        except InvalidPayload as error:
+            raise ValidationError({"data": [str(error)]}) from error
+        except IdempotencyConflict as error:
+            raise Unprocessable({"idempotency_key": [str(error)]}) from error
+        except InvalidEvent as error:
+            raise ValidationError({"idempotency_key": [str(error)]}) from error
+        return Response(EventSerializer(event).data, status=200 if event.repeated else 201)
+
+
+class TestEventViewSet(GenericViewSet[Any]):
+    """Tries an endpoint out."""
+
+    queryset = Endpoint.objects.existing()
+    serializer_class = EventDetailSerializer
+
+    @extend_schema(
+        summary="Send an endpoint a test event",
+        description="Whatever it subscribes to. While it is paused or disabled the delivery is "
+        "held.",
+        request=None,
+        responses={201: EventDetailSerializer},
+    )
+    @action(detail=True, methods=["post"])
+    def test(self, request: Request, pk: str) -> Response:
+        event = emit_test_event(self.get_object())
+        return Response(self.get_serializer(event).data, status=201)
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="List the deliveries", description="Newest first.", parameters=[DeliveryFilters]
+    ),
+    retrieve=extend_schema(summary="Show a delivery and the attempts at it"),
+)
+class DeliveryViewSet(ReadOnlyModelViewSet[Delivery]):
+    """Events on their way to endpoints."""
+
+    queryset = Delivery.objects.select_related("event").defer("event__payload")
+    filter_backends = [QueryFilter]
+    filter_class = DeliveryFilters
+
+    def get_serializer_class(self) -> type[BaseSerializer[Delivery]]:
+        return DeliverySerializer if self.action == "list" else DeliveryDetailSerializer
+
+    @extend_schema(
+        summary="Try a delivery again at once",
+        description="One that waits need not wait for longer; a dead one is redriven: it has the "
+        "whole retry schedule before it again.",
+        request=None,
+        responses={
+            200: DeliveryDetailSerializer,
+            409: conflict("It is neither waiting nor dead; the detail says what it is."),
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def retry(self, request: Request, pk: str) -> Response:
+        delivery = [to_uuid(self.get_object().pk)]
+        if not operations.retry_now(delivery) and not operations.redrive(delivery):
+            raise Conflict(WHY_NOT_RETRIED.get(self._state()))
+        return self.retrieve(request, pk=pk)
+
+    @extend_schema(
+        summary="Discard a delivery",
+        description="It is not attempted again.",
+        request=None,
+        responses={
+            200: DeliveryDetailSerializer,
+            409: conflict("It is being sent, or has ended; the detail says which."),
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def discard(self, request: Request, pk: str) -> Response:
+        if not operations.discard([to_uuid(self.get_object().pk)]):
+            raise Conflict(WHY_NOT_DISCARDED.get(self._state()))
+        return self.retrieve(request, pk=pk)
+
+    def _state(self) -> State:
+        return State(self.get_object().state)
+
+
+IN_BULK: dict[str, Any] = {
+    "description": "Those that are open and have all that is said in the body, oldest first.",
+    "request": DeadLetterSelectionSerializer,
+    "responses": {200: CountSerializer},
+    "examples": [
+        OpenApiExample("All of an outage", request_only=True, value={"reason": "exhausted"})
+    ],
+}
+
+
+@extend_schema_view(
+    list=extend_schema(
+        summary="List the dead letters",
+        description="Newest first; the open ones, unless another resolution is asked for.",
+        parameters=[DeadLetterFilters],
+    ),
+    retrieve=extend_schema(summary="Show a dead letter"),
+)
+class DeadLetterViewSet(ReadOnlyModelViewSet[DeadLetter]):
+    """Why deliveries were given up, and what became of them."""
+
+    queryset = DeadLetter.objects.select_related("delivery")
+    serializer_class = DeadLetterSerializer
+    filter_backends = [QueryFilter]
+    filter_class = DeadLetterFilters
+
+    @extend_schema(
+        summary="Redrive a dead letter",
+        description="Its delivery has the whole retry schedule before it again.",
+        request=None,
+        responses={200: DeadLetterSerializer, 409: conflict("It is not open any more.")},
+    )
+    @action(detail=True, methods=["post"])
+    def redrive(self, request: Request, pk: str) -> Response:
+        return self._resolve(request, pk, operations.redrive)
+
+    @extend_schema(
+        summary="Discard a dead letter",
+        request=None,
+        responses={200: DeadLetterSerializer, 409: conflict("It is not open any more.")},
+    )
+    @action(detail=True, methods=["post"])
+    def discard(self, request: Request, pk: str) -> Response:
+        return self._resolve(request, pk, operations.discard)
+
+    @extend_schema(summary="Redrive many", operation_id="dead_letters_redrive_many", **IN_BULK)
+    @action(detail=False, methods=["post"], url_path="redrive")
+    def redrive_many(self, request: Request) -> Response:
+        return self._resolve_many(request, operations.redrive)
+
+    @extend_schema(summary="Discard many", operation_id="dead_letters_discard_many", **IN_BULK)
+    @action(detail=False, methods=["post"], url_path="discard")
+    def discard_many(self, request: Request) -> Response:
+        return self._resolve_many(request, operations.discard)
+
+    def _resolve(self, request: Request, pk: str, operation: Operation) -> Response:
+        letter = self.get_object()
+        if letter.resolution:
+            raise Conflict(f"This dead letter was {letter.resolution} before.")
+        if not operation([to_uuid(letter.delivery_id)]):
+            raise Conflict
+        return self.retrieve(request, pk=pk)
+
+    def _resolve_many(self, request: Request, operation: Operation) -> Response:
+        selection = DeadLetterSelectionSerializer(data=request.data)
+        selection.is_valid(raise_exception=True)
+        letters = DeadLetter.objects.filter(resolution="", **selection.validated_data)
+        oldest = letters.order_by("id").values_list("delivery_id", flat=True)[: BULK + 1]
+        deliveries = [to_uuid(delivery) for delivery in oldest]
+        changed = operation(deliveries[:BULK])
+        return Response({"count": len(changed), "more": len(deliveries) > BULK})

@@ -1,0 +1,72 @@
+"""The OpenAPI document: what drf-spectacular cannot see for itself."""
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.utils import OpenApiResponse
+
+from subscriptions.api.access import ApiKeyAuthentication
+
+DETAIL = {
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {"type": "string"}},
+}
+FIELDS = {
+    "type": "object",
+    "description": "What is wrong, by the name of the field.",
+    "additionalProperties": {},
+    "example": {"url": ["Use https instead of http."]},
+}
+REFUSALS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "400": ("BadRequest", "Something in the request is not as it should be.", FIELDS),
+    "401": ("Unauthorized", "There is no API key, or no valid one.", DETAIL),
+    "404": ("NotFound", "There is no such thing.", DETAIL),
+    "413": ("TooLarge", "The body is too large.", DETAIL),
+    "415": ("UnsupportedMediaType", "The body is not application/json.", DETAIL),
+}
+
+
+def conflict(why: str) -> OpenApiResponse:
+    """A 409 for @extend_schema."""
+    return OpenApiResponse(DETAIL, why)
+
+
+def document_refusals(result: dict[str, Any], **_: object) -> dict[str, Any]:
+    """Add to each operation the refusals that come of what all of them share.
+
+    Wants a place in SPECTACULAR_SETTINGS["POSTPROCESSING_HOOKS"].
+    """
+    result["components"]["responses"] = {
+        name: {"description": why, "content": {"application/json": {"schema": schema}}}
+        for name, why, schema in REFUSALS.values()
+    }
+    for path, operations in result["paths"].items():
+        for method, operation in operations.items():
+            statuses = {"401"}
+            if "{" in path:
+                statuses.add("404")
+            elif method == "get":
+                statuses |= {"400", "404"}
+            if "requestBody" in operation:
+                statuses |= {"400", "413", "415"}
+            for status in sorted(statuses):
+                name = REFUSALS[status][0]
+                operation["responses"].setdefault(
+                    status, {"$ref": f"#/components/responses/{name}"}
+                )
+    return result
+
+
+class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """Describes the key to readers of the OpenAPI document."""
+
+    target_class = ApiKeyAuthentication
+    name = "ApiKey"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key, as `manage.py create_api_key NAME` prints it.",
+        }

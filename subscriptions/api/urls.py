@@ -1,0 +1,10 @@
+from subscriptions.api import views
+from subscriptions.api.routers import Router
+
+router = Router()
+router.register("event-types", views.EventTypeViewSet)
+router.register("subscribers", views.SubscriberViewSet)
+router.register("endpoints", views.EndpointViewSet, "endpoint")
+router.register("subscriptions", views.SubscriptionViewSet)
+
+urlpatterns = router.urls

@@ -1,0 +1,228 @@
+"""Event types, subscribers, endpoints and their subscriptions, over HTTP."""
+
+import logging
+
+from django.db import IntegrityError, connection, transaction
+from django.db.models import QuerySet
+from django.shortcuts import get_object_or_404
+from django.utils.decorators import method_decorator
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
+from rest_framework.decorators import action
+from rest_framework.permissions import SAFE_METHODS
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.viewsets import ModelViewSet
+
+from subscriptions.api.errors import Conflict
+from subscriptions.api.filters import QueryFilter
+from subscriptions.api.pagination import ByName
+from subscriptions.api.schema import conflict
+from subscriptions.api.serializers import (
+    EndpointFilters,
+    EndpointSerializer,
+    EventTypeFilters,
+    EventTypeSerializer,
+    NewEndpointSerializer,
+    NewEventTypeSerializer,
+    NewSubscriptionSerializer,
+    SecretSerializer,
+    SubscriberFilters,
+    SubscriberSerializer,
+    SubscriptionFilters,
+    SubscriptionSerializer,
+)
+from subscriptions.ids import to_uuid
+from subscriptions.models import (
+    ApiKey,
+    Endpoint,
+    EventType,
+    SigningSecret,
+    Subscriber,
+    Subscription,
+)
+
+logger = logging.getLogger(__name__)
+
+# PATCH changes the fields that are sent; a PUT would have to name them all.
+METHODS = ["get", "head", "post", "patch", "delete"]
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the event types", parameters=[EventTypeFilters]),
+    create=extend_schema(
+        summary="Add an event type to the catalogue", request=NewEventTypeSerializer
+    ),
+    retrieve=extend_schema(summary="Show an event type"),
+    partial_update=extend_schema(summary="Describe an event type anew, or archive it"),
+    destroy=extend_schema(summary="Take an event type out of the catalogue"),
+)
+class EventTypeViewSet(ModelViewSet[EventType]):
+    """The catalogue that subscribers choose from. Events may go by names that are not in it."""
+
+    queryset = EventType.objects.all()
+    lookup_value_regex = "[^/]+"
+    pagination_class = ByName
+    filter_backends = [QueryFilter]
+    filter_class = EventTypeFilters
+    http_method_names = METHODS
+
+    def get_serializer_class(self) -> type[BaseSerializer[EventType]]:
+        return NewEventTypeSerializer if self.action == "create" else EventTypeSerializer
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the subscribers", parameters=[SubscriberFilters]),
+    create=extend_schema(summary="Add a subscriber"),
+    retrieve=extend_schema(summary="Show a subscriber"),
+    partial_update=extend_schema(summary="Change a subscriber"),
+    destroy=extend_schema(
+        summary="Delete a subscriber",
+        responses={204: None, 409: conflict("It has endpoints, or events that are kept.")},
+    ),
+)
+class SubscriberViewSet(ModelViewSet[Subscriber]):
+    """Your customers, or whoever else owns endpoints."""
+
+    queryset = Subscriber.objects.all()
+    serializer_class = SubscriberSerializer
+    filter_backends = [QueryFilter]
+    filter_class = SubscriberFilters
+    http_method_names = METHODS
+
+    def perform_destroy(self, subscriber: Subscriber) -> None:
+        if subscriber.endpoints.existing().exists():
+            raise Conflict("This subscriber has endpoints: delete them first.")
+        try:
+            _forget(subscriber)
+        except IntegrityError as error:
+            raise Conflict(
+                "This subscriber's events and deliveries are on record: "
+                "it can be deleted once they are past their retention."
+            ) from error
+
+
+@transaction.atomic
+def _forget(subscriber: Subscriber) -> None:
+    """Delete a subscriber with its deleted endpoints. Raises IntegrityError where one is in use.
+
+    It is for the database to find a use. Django would read every event and delivery to do so.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        for statement in (
+            "DELETE FROM subscriptions_endpoint WHERE subscriber_id = %s AND state = 'deleted'",
+            "DELETE FROM subscriptions_subscriber WHERE id = %s",
+        ):
+            cursor.execute(statement, [to_uuid(subscriber.pk)])
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the endpoints", parameters=[EndpointFilters]),
+    create=extend_schema(
+        summary="Add an endpoint",
+        request=NewEndpointSerializer,
+        responses={201: NewEndpointSerializer},
+        examples=[
+            OpenApiExample(
+                "An endpoint for all that concerns invoices",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": ["invoice.*"],
+                },
+            )
+        ],
+    ),
+    retrieve=extend_schema(summary="Show an endpoint"),
+    partial_update=extend_schema(summary="Change an endpoint"),
+    destroy=extend_schema(summary="Delete an endpoint; what it has not got is discarded"),
+)
+@method_decorator(transaction.atomic, "create")
+@method_decorator(transaction.atomic, "partial_update")
+@method_decorator(transaction.atomic, "destroy")
+class EndpointViewSet(ModelViewSet[Endpoint]):
+    """The URLs that deliveries are POSTed to."""
+
+    filter_backends = [QueryFilter]
+    filter_class = EndpointFilters
+    http_method_names = METHODS
+
+    def get_queryset(self) -> QuerySet[Endpoint]:
+        endpoints = Endpoint.objects.existing().prefetch_related("subscriptions")
+        if self.request.method in SAFE_METHODS:
+            return endpoints
+        # Lest what is done here bring an endpoint back that is being deleted or disabled.
+        return endpoints.select_for_update(no_key=True)
+
+    def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
+        return NewEndpointSerializer if self.action == "create" else EndpointSerializer
+
+    def perform_destroy(self, endpoint: Endpoint) -> None:
+        endpoint.delete_for_good()
+
+    @extend_schema(summary="Hold an endpoint's deliveries back", request=None)
+    @action(detail=True, methods=["post"])
+    @transaction.atomic
+    def pause(self, request: Request, pk: str) -> Response:
+        endpoint = self.get_object()
+        endpoint.pause()
+        return Response(self.get_serializer(endpoint).data)
+
+    @extend_schema(summary="Deliver to an endpoint again", request=None)
+    @action(detail=True, methods=["post"])
+    @transaction.atomic
+    def resume(self, request: Request, pk: str) -> Response:
+        endpoint = self.get_object()
+        endpoint.resume()
+        return Response(self.get_serializer(endpoint).data)
+
+    @extend_schema(
+        summary="Reveal an endpoint's signing secret",
+        description="The newest, if it has several. That it was shown is logged.",
+        responses=SecretSerializer,
+    )
+    @action(detail=True)
+    def secret(self, request: Request, pk: str) -> Response:
+        endpoint = self.get_object()
+        secret = get_object_or_404(endpoint.signing_secrets.all(), expires_at=None).reveal()
+        key: ApiKey = request.auth  # type: ignore[assignment]
+        logger.info("API key %s was shown the signing secret of %s", key.prefix, endpoint.pk)
+        return Response({"secret": secret}, headers={"Cache-Control": "no-store"})
+
+    @extend_schema(
+        summary="Give an endpoint a new signing secret",
+        description="The one before goes on signing too for a while, so that the receiver has time "
+        "to change over.",
+        request=SecretSerializer,
+        responses=SecretSerializer,
+    )
+    @action(detail=True, methods=["post"], url_path="rotate-secret")
+    @transaction.atomic
+    def rotate_secret(self, request: Request, pk: str) -> Response:
+        given = SecretSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        secret = SigningSecret.objects.issue(self.get_object(), given.validated_data.get("secret"))
+        return Response({"secret": secret.reveal()}, headers={"Cache-Control": "no-store"})
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the subscriptions", parameters=[SubscriptionFilters]),
+    create=extend_schema(
+        summary="Subscribe an endpoint to event types", request=NewSubscriptionSerializer
+    ),
+    retrieve=extend_schema(summary="Show a subscription"),
+    partial_update=extend_schema(summary="Switch a subscription on or off"),
+    destroy=extend_schema(summary="Delete a subscription"),
+)
+class SubscriptionViewSet(ModelViewSet[Subscription]):
+    """What endpoints ask for: one pattern each, which can be switched off and on."""
+
+    queryset = Subscription.objects.all()
+    filter_backends = [QueryFilter]
+    filter_class = SubscriptionFilters
+    http_method_names = METHODS
+
+    def get_serializer_class(self) -> type[BaseSerializer[Subscription]]:
+        return NewSubscriptionSerializer if self.action == "create" else SubscriptionSerializer

@@ -1,0 +1,363 @@
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from rest_framework.test import APIClient
+
+from subscriptions.models import ApiKey, Endpoint, SigningSecret, Subscriber, Subscription
+from tests.api_client import queries_of_get, written
+from tests.conftest import MakeEndpoint
+
+ENDPOINTS = "/api/v1/endpoints/"
+URL = "https://example.com/webhooks"
+OWN_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+BAD_URLS = [
+    "",
+    "nonsense",
+    "ftp://example.com/",
+    "https://10.0.0.1/",
+    "https://169.254.169.254/latest/meta-data/",
+    "https://[::1]/",
+    "https://user:password@example.com/",
+    "https://example.com:22/",
+    "https://example.com/\0",
+    "https://example.com/" + "x" * 2048,
+    5,
+    None,
+    ["https://example.com/"],
+]
+
+
+def path_of(endpoint: Endpoint, action: str = "") -> str:
+    return f"{ENDPOINTS}{endpoint.pk}/{action}"
+
+
+def shown(**changes: Any) -> dict[str, Any]:
+    return {
+        "url": URL,
+        "description": "",
+        "subscriptions": [],
+        "state": "active",
+        "disabled_reason": "",
+        "last_success_at": None,
+        "last_failure_at": None,
+        "failing_since": None,
+        **changes,
+    }
+
+
+def test_an_endpoint_is_added_with_what_it_asks_for_and_its_secret_is_shown_once(
+    api: APIClient, subscriber: Subscriber
+) -> None:
+    response = api.post(
+        ENDPOINTS,
+        {
+            "subscriber": subscriber.pk,
+            "url": URL,
+            "description": "Bookkeeping",
+            "subscriptions": ["order.shipped", "invoice.*", "invoice.*"],
+        },
+    )
+    assert response.status_code == 201
+    endpoint = Endpoint.objects.get()
+    added = response.json()
+    secret = added.pop("secret")
+    assert secret == SigningSecret.objects.get(endpoint=endpoint).reveal()
+    assert added == shown(
+        id=endpoint.pk,
+        subscriber=subscriber.pk,
+        description="Bookkeeping",
+        subscriptions=["invoice.*", "order.shipped"],
+        created_at=written(endpoint.created_at),
+    )
+    assert api.get(path_of(endpoint)).json() == added
+    assert api.get(ENDPOINTS).json()["results"] == [added]
+
+
+def test_an_endpoint_may_bring_its_own_secret(api: APIClient, subscriber: Subscriber) -> None:
+    body = {"subscriber": subscriber.pk, "url": URL, "secret": OWN_SECRET}
+    assert api.post(ENDPOINTS, body).json()["secret"] == OWN_SECRET
+    assert SigningSecret.objects.get().reveal() == OWN_SECRET
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        *[({"url": url}, "url") for url in BAD_URLS],
+        ({"subscriber": None}, "subscriber"),
+        ({"subscriber": "nonsense"}, "subscriber"),
+        ({"subscriber": "sub_" + "f" * 32}, "subscriber"),
+        ({"subscriber": "ep_" + "f" * 32}, "subscriber"),
+        ({"subscriber": {"id": 1}}, "subscriber"),
+        ({"subscriber": True}, "subscriber"),
+        ({"description": "x" * 501}, "description"),
+        ({"subscriptions": "invoice.*"}, "subscriptions"),
+        ({"subscriptions": None}, "subscriptions"),
+        ({"subscriptions": ["*.paid"]}, "subscriptions"),
+        ({"subscriptions": ["invoice.*", ""]}, "subscriptions"),
+        ({"subscriptions": [None]}, "subscriptions"),
+        ({"subscriptions": [{}]}, "subscriptions"),
+        ({"subscriptions": ["a\0b"]}, "subscriptions"),
+        ({"subscriptions": ["a" * 129]}, "subscriptions"),
+        ({"subscriptions": [f"a{n}" for n in range(101)]}, "subscriptions"),
+        ({"secret": ""}, "secret"),
+        ({"secret": "password"}, "secret"),
+        ({"secret": "whsec_c2hvcnQ="}, "secret"),
+        ({"secret": "whsec_é"}, "secret"),
+        ({"id": "ep_" + "0" * 32}, "id"),
+        ({"state": "paused"}, "state"),
+        ({"disabled_reason": "x"}, "disabled_reason"),
+        ({"failing_since": None}, "failing_since"),
+        ({"event_types": ["*"]}, "event_types"),
+    ],
+)
+def test_what_is_wrong_with_an_endpoint_is_said_of_the_field(
+    api: APIClient, subscriber: Subscriber, changes: dict[str, Any], field: str
+) -> None:
+    response = api.post(ENDPOINTS, {"subscriber": subscriber.pk, "url": URL, **changes})
+    assert (response.status_code, list(response.json())) == (400, [field])
+    assert not Endpoint.objects.exists()
+    assert not Subscription.objects.exists()
+    assert not SigningSecret.objects.exists()
+
+
+def test_a_secret_that_is_refused_is_not_repeated(api: APIClient, subscriber: Subscriber) -> None:
+    body = {"subscriber": subscriber.pk, "url": URL, "secret": "hunter2-hunter2"}
+    assert "hunter2" not in api.post(ENDPOINTS, body).content.decode()
+
+
+@pytest.mark.parametrize("missing", ["subscriber", "url"])
+def test_an_endpoint_needs_an_owner_and_a_url(
+    api: APIClient, subscriber: Subscriber, missing: str
+) -> None:
+    body = {"subscriber": subscriber.pk, "url": URL}
+    del body[missing]
+    response = api.post(ENDPOINTS, body)
+    assert (response.status_code, list(response.json())) == (400, [missing])
+
+
+def test_url_and_description_can_be_changed_one_by_one(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint("invoice.*", url=URL)
+    changed = api.patch(path_of(endpoint), {"url": "https://example.org/"})
+    assert changed.status_code == 200
+    assert changed.json()["url"] == "https://example.org/"
+    assert api.patch(path_of(endpoint), {"description": "x"}).json()["description"] == "x"
+    endpoint.refresh_from_db()
+    assert (endpoint.url, endpoint.description) == ("https://example.org/", "x")
+    assert [one.pattern for one in endpoint.subscriptions.all()] == ["invoice.*"]
+
+
+@pytest.mark.parametrize("url", BAD_URLS)
+def test_a_changed_url_is_judged_as_a_new_one(
+    api: APIClient, make_endpoint: MakeEndpoint, url: Any
+) -> None:
+    endpoint = make_endpoint(url=URL)
+    response = api.patch(path_of(endpoint), {"url": url})
+    assert (response.status_code, list(response.json())) == (400, ["url"])
+    endpoint.refresh_from_db()
+    assert endpoint.url == URL
+
+
+@pytest.mark.parametrize(
+    "field", ["id", "subscriber", "state", "disabled_reason", "created_at", "secret", "color"]
+)
+def test_nothing_else_of_an_endpoint_can_be_changed(
+    api: APIClient, make_endpoint: MakeEndpoint, field: str
+) -> None:
+    other = Subscriber.objects.create(name="Croesus")
+    endpoint = make_endpoint(url=URL)
+    response = api.patch(path_of(endpoint), {field: other.pk, "url": "https://example.org/"})
+    assert (response.status_code, list(response.json())) == (400, [field])
+    endpoint.refresh_from_db()
+    assert (endpoint.subscriber != other, endpoint.url) == (True, URL)
+
+
+def test_a_list_of_subscriptions_takes_the_place_of_the_one_before(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint, untouched = make_endpoint("a", "b.*", "c"), make_endpoint("a")
+    kept = endpoint.subscriptions.get(pattern="b.*")
+    endpoint.subscriptions.filter(pattern="c").update(enabled=False)
+    assert api.get(path_of(endpoint)).json()["subscriptions"] == ["a", "b.*"]
+    changed = api.patch(path_of(endpoint), {"subscriptions": ["c", "b.*", "d", "d"]})
+    assert changed.json()["subscriptions"] == ["b.*", "c", "d"]
+    assert all(endpoint.subscriptions.values_list("enabled", flat=True))
+    assert endpoint.subscriptions.get(pattern="b.*") == kept
+    assert api.patch(path_of(endpoint), {"subscriptions": []}).json()["subscriptions"] == []
+    assert untouched.subscriptions.count() == 1
+
+
+def test_half_a_change_is_none(api: APIClient, make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint("a", url=URL)
+    response = api.patch(path_of(endpoint), {"subscriptions": ["b"], "url": "nonsense"})
+    assert response.status_code == 400
+    assert [one.pattern for one in endpoint.subscriptions.all()] == ["a"]
+
+
+def test_a_deleted_endpoint_is_hidden_and_kept_for_the_record(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    assert api.delete(path_of(endpoint)).status_code == 204
+    endpoint.refresh_from_db()
+    assert endpoint.state == "deleted"
+    assert not SigningSecret.objects.exists()
+    assert api.get(ENDPOINTS).json()["results"] == []
+    requests = [
+        api.get(path_of(endpoint)),
+        api.patch(path_of(endpoint), {"description": "x"}),
+        api.delete(path_of(endpoint)),
+        api.get(path_of(endpoint, "secret/")),
+        *[
+            api.post(path_of(endpoint, f"{action}/"))
+            for action in ("pause", "resume", "rotate-secret", "test")
+        ],
+    ]
+    assert {response.status_code for response in requests} == {404}
+    endpoint.refresh_from_db()
+    assert endpoint.state == "deleted"
+
+
+def test_an_endpoint_is_paused_and_resumed(api: APIClient, make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint()
+    assert api.post(path_of(endpoint, "pause/")).json()["state"] == "paused"
+    endpoint.refresh_from_db()
+    assert endpoint.state == "paused"
+    assert api.post(path_of(endpoint, "resume/")).json()["state"] == "active"
+    endpoint.refresh_from_db()
+    assert endpoint.state == "active"
+
+
+def test_a_disabled_endpoint_says_why_until_it_is_resumed(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(state="disabled", disabled_reason="It answered 410 Gone.")
+    assert api.get(path_of(endpoint)).json()["disabled_reason"] == "It answered 410 Gone."
+    assert api.post(path_of(endpoint, "resume/")).json()["disabled_reason"] == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_asked_during_a_deletion_does_not_undo_it(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+
+    def pause() -> int:
+        try:
+            return api.post(path_of(endpoint, "pause/")).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        with transaction.atomic():
+            endpoint.delete_for_good()
+            paused = threads.submit(pause)
+            while not somebody_waits_for_a_lock():
+                assert not paused.done()
+        assert paused.result() == 404
+    endpoint.refresh_from_db()
+    assert endpoint.state == "deleted"
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        [found] = cursor.fetchone()
+    return bool(found)
+
+
+def test_a_secret_is_revealed_and_that_is_logged_without_it(
+    api: APIClient, make_endpoint: MakeEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = make_endpoint()
+    with caplog.at_level(logging.INFO):
+        response = api.get(path_of(endpoint, "secret/"))
+    secret = SigningSecret.objects.get().reveal()
+    assert response.json() == {"secret": secret}
+    assert response.headers["Cache-Control"] == "no-store"
+    [record] = [record for record in caplog.records if endpoint.pk in record.getMessage()]
+    assert record.levelno == logging.INFO
+    assert ApiKey.objects.get().prefix in record.getMessage()
+    assert secret not in caplog.text
+
+
+def test_an_endpoint_without_a_secret_has_none_to_reveal(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    SigningSecret.objects.all().delete()
+    assert api.get(path_of(endpoint, "secret/")).status_code == 404
+
+
+@pytest.mark.parametrize("body", [None, {}, {"secret": OWN_SECRET}])
+def test_a_secret_is_rotated_and_the_one_before_goes_on_for_a_while(
+    api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, str] | None
+) -> None:
+    endpoint = make_endpoint()
+    before = SigningSecret.objects.get().reveal()
+    after = api.post(path_of(endpoint, "rotate-secret/"), body).json()["secret"]
+    assert after != before
+    assert (after == OWN_SECRET) == bool(body)
+    assert [one.reveal() for one in SigningSecret.objects.live()] == [after, before]
+    assert api.get(path_of(endpoint, "secret/")).json() == {"secret": after}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [({"secret": "password"}, "secret"), ({"secret": None}, "secret"), ({"sekret": ""}, "sekret")],
+)
+def test_a_secret_is_not_rotated_to_something_else(
+    api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, Any], field: str
+) -> None:
+    response = api.post(path_of(make_endpoint(), "rotate-secret/"), body)
+    assert (response.status_code, list(response.json())) == (400, [field])
+    assert SigningSecret.objects.get().expires_at is None
+
+
+def test_endpoints_are_filtered_by_subscriber_and_state(
+    api: APIClient, subscriber: Subscriber, make_endpoint: MakeEndpoint
+) -> None:
+    other = Subscriber.objects.create(name="Croesus")
+    theirs, paused = make_endpoint(owner=other), make_endpoint(state="paused")
+    make_endpoint().delete_for_good()
+
+    def found(**filters: str) -> list[str]:
+        return [one["id"] for one in api.get(ENDPOINTS, filters).json()["results"]]
+
+    assert found() == [paused.pk, theirs.pk]
+    assert found(subscriber=other.pk) == [theirs.pk]
+    assert found(state="paused") == [paused.pk]
+    assert found(state="paused", subscriber=other.pk) == []
+
+
+@pytest.mark.parametrize(
+    ("filters", "field"),
+    [
+        ({"subscriber": "nonsense"}, "subscriber"),
+        ({"subscriber": "ep_" + "0" * 32}, "subscriber"),
+        ({"subscriber": "a\0b"}, "subscriber"),
+        ({"state": "deleted"}, "state"),
+        ({"state": "\0"}, "state"),
+        ({"subscribr": "x"}, "subscribr"),
+    ],
+)
+def test_a_filter_that_makes_no_sense_is_refused(
+    api: APIClient, filters: dict[str, str], field: str
+) -> None:
+    response = api.get(ENDPOINTS, filters)
+    assert (response.status_code, list(response.json())) == (400, [field])
+
+
+def test_a_list_takes_as_many_queries_for_twenty_as_for_one(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint("a", "b")
+    for_one = queries_of_get(api, ENDPOINTS)
+    for _ in range(19):
+        make_endpoint("a", "b")
+    assert queries_of_get(api, ENDPOINTS) == for_one

@@ -1,0 +1,105 @@
+from typing import Any
+
+import pytest
+from rest_framework.test import APIClient
+
+from subscriptions.models import Subscription
+from tests.api_client import queries_of_get, written
+from tests.conftest import MakeEndpoint
+
+SUBSCRIPTIONS = "/api/v1/subscriptions/"
+
+
+def test_a_subscription_is_added_switched_off_and_on_and_deleted(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint("order.*")
+    added = api.post(SUBSCRIPTIONS, {"endpoint": endpoint.pk, "pattern": "invoice.*"})
+    assert added.status_code == 201
+    subscription = Subscription.objects.get(pattern="invoice.*")
+    path = f"{SUBSCRIPTIONS}{subscription.pk}/"
+    shown = api.get(path).json()
+    assert shown == added.json()
+    assert shown == {
+        "id": subscription.pk,
+        "endpoint": endpoint.pk,
+        "pattern": "invoice.*",
+        "enabled": True,
+        "created_at": written(subscription.created_at),
+    }
+    assert api.patch(path, {"enabled": False}).json() == {**shown, "enabled": False}
+    subscription.refresh_from_db()
+    assert not subscription.enabled
+    assert api.patch(path, {"enabled": True}).json() == shown
+    assert api.delete(path).status_code == 204
+    assert api.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"endpoint": "nonsense"}, "endpoint"),
+        ({"endpoint": "ep_" + "f" * 32}, "endpoint"),
+        ({"endpoint": None}, "endpoint"),
+        ({"pattern": ""}, "pattern"),
+        ({"pattern": "*.paid"}, "pattern"),
+        ({"pattern": "invoice.*.late"}, "pattern"),
+        ({"pattern": "a" * 129}, "pattern"),
+        ({"pattern": "a\0"}, "pattern"),
+        ({"pattern": ["a"]}, "pattern"),
+        ({"enabled": "perhaps"}, "enabled"),
+        ({"enabled": None}, "enabled"),
+        ({"id": "sbn_" + "0" * 32}, "id"),
+        ({"patern": "a"}, "patern"),
+        ({"pattern": "taken"}, "non_field_errors"),
+    ],
+)
+def test_what_is_wrong_with_a_subscription_is_said_of_the_field(
+    api: APIClient, make_endpoint: MakeEndpoint, changes: dict[str, Any], field: str
+) -> None:
+    endpoint = make_endpoint("taken")
+    response = api.post(SUBSCRIPTIONS, {"endpoint": endpoint.pk, "pattern": "a", **changes})
+    assert (response.status_code, list(response.json())) == (400, [field])
+    assert Subscription.objects.count() == 1
+
+
+def test_a_deleted_endpoint_cannot_subscribe(api: APIClient, make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint()
+    endpoint.delete_for_good()
+    response = api.post(SUBSCRIPTIONS, {"endpoint": endpoint.pk, "pattern": "a"})
+    assert (response.status_code, list(response.json())) == (400, ["endpoint"])
+
+
+@pytest.mark.parametrize("field", ["endpoint", "pattern", "id", "created_at"])
+def test_a_subscription_can_only_be_switched(
+    api: APIClient, make_endpoint: MakeEndpoint, field: str
+) -> None:
+    make_endpoint("a")
+    subscription = Subscription.objects.get()
+    response = api.patch(f"{SUBSCRIPTIONS}{subscription.pk}/", {field: make_endpoint("b").pk})
+    assert (response.status_code, list(response.json())) == (400, [field])
+
+
+def test_subscriptions_are_filtered_by_endpoint_and_by_whether_they_are_on(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint("a", "b")
+    make_endpoint("c")
+    endpoint.subscriptions.filter(pattern="a").update(enabled=False)
+
+    def found(**filters: str) -> list[str]:
+        return [one["pattern"] for one in api.get(SUBSCRIPTIONS, filters).json()["results"]]
+
+    assert found() == ["c", "b", "a"]
+    assert found(endpoint=endpoint.pk) == ["b", "a"]
+    assert found(endpoint=endpoint.pk, enabled="true") == ["b"]
+    assert found(enabled="false") == ["a"]
+
+
+def test_a_list_takes_as_many_queries_for_twenty_as_for_one(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint("a")
+    for_one = queries_of_get(api, SUBSCRIPTIONS)
+    make_endpoint(*[f"b{n}" for n in range(19)])
+    assert queries_of_get(api, SUBSCRIPTIONS) == for_one

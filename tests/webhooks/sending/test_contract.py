@@ -1,0 +1,742 @@
+"""What every sender promises, whatever the endpoint does."""
+
+import gzip
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from tests.webhooks.sending.certificates import Authority
+from tests.webhooks.sending.conftest import MakeSender, Send
+from tests.webhooks.sending.hostile_receiver import Behaviour, HostileReceiver, Peer
+from webhooks.addresses import AddressPolicy
+from webhooks.sending.outcome import Limits, OutcomeKind, OutgoingRequest
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+HASTY = Limits(connect_timeout=0.5, timeout=0.5)
+FULL_BUFFERS = 30_000_000
+"""More than two sockets hold, and far less than an endless response that is read for long."""
+GENEROUS_MS = 5_000
+"""Ten times the hasty limits: enough to tell an exchange that ended from one that went on."""
+
+
+def saying(*data: bytes) -> Behaviour:
+    """Answer one request so, and close."""
+
+    def behave(peer: Peer) -> None:
+        peer.read_request()
+        for piece in data:
+            peer.say(piece)
+
+    return behave
+
+
+def forever(data: bytes, *, after: bytes = b"") -> Behaviour:
+    """Answer one request with something that never ends."""
+
+    def behave(peer: Peer) -> None:
+        peer.read_request()
+        peer.say(after)
+        for piece in repeat(data):
+            peer.say(piece)
+
+    return behave
+
+
+def dripping(data: bytes, *, after: bytes = b"") -> Behaviour:
+    """Answer one request with a byte now and then, for far longer than anybody waits."""
+
+    def behave(peer: Peer) -> None:
+        peer.read_request()
+        peer.say(after)
+        peer.drip(data * 1000)
+
+    return behave
+
+
+def kept_alive(peer: Peer) -> None:
+    """Answer every request as it should be."""
+    while True:
+        peer.read_request()
+        peer.say(OK)
+
+
+def half_a_status_line(peer: Peer) -> None:
+    peer.read_request()
+    peer.say(b"HTTP/1.1 20")
+    peer.wait()
+
+
+@contextmanager
+def deaf_address(host: str, port: int = 0) -> Iterator[int]:
+    """A port on which connections are neither accepted nor refused: its queue is full."""
+    with socket.create_server((host, port), backlog=0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            yield address[1]
+
+
+class TestRequest:
+    def test_it_arrives_byte_for_byte(self, send: Send) -> None:
+        body = bytes(range(256))
+        with HostileReceiver(saying(OK)) as receiver:
+            send(
+                receiver.url("/in?a=1&b=%2F"),
+                body=body,
+                headers={"content-type": "application/json", "webhook-id": "evt_1"},
+            )
+        [request] = receiver.requests
+        assert request.line == "POST /in?a=1&b=%2F HTTP/1.1"
+        assert request.body == body
+        assert request.header("content-type") == "application/json"
+        assert request.header("webhook-id") == "evt_1"
+        assert request.header("content-length") == "256"
+        assert request.header("host") == f"127.0.0.1:{receiver.port}"
+        assert request.header("user-agent") == "Angarium/test"
+
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "/",
+            "/~user/%7Euser",
+            "//twice//",
+            "/a;b=c,d:e@f",
+            "/?",
+            "/?q=?/&r=%C3%A9",
+            "/%2E%2Fx!$'()*+",
+        ],
+    )
+    def test_the_path_is_that_of_the_url(self, send: Send, path: str) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            send(receiver.url(path))
+        assert receiver.requests[0].path == path.removesuffix("?")
+
+    def test_no_content_coding_is_accepted(self, send: Send) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            send(receiver.url())
+        assert receiver.requests[0].header("accept-encoding") in {None, "identity"}
+
+    def test_nothing_in_it_comes_from_the_environment(
+        self, send: Send, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        netrc = tmp_path / ".netrc"
+        netrc.write_text("machine 127.0.0.1 login us password secret\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        with HostileReceiver(kept_alive) as trap, HostileReceiver(saying(OK)) as receiver:
+            for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+                monkeypatch.setenv(name, trap.url("/"))
+            outcome = send(receiver.url())
+            assert outcome.kind is OutcomeKind.DELIVERED
+            assert trap.connections() == 0
+        assert receiver.requests[0].header("authorization") is None
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("x-a", "1\r\nx-b: 2"),
+            ("x-a", "1\nx-b: 2"),
+            ("x-a", "1\r\n x-b: 2"),
+            ("x-a", "1\0"),
+            ("x-a", "é"),
+            ("x-a", "\ud800"),
+            ("x-a: 1\r\nx-b", "2"),
+            ("x a", "1"),
+            ("x-é", "1"),
+            ("", "1"),
+            ("Host", "elsewhere.example"),
+            ("content-length", "0"),
+            ("Transfer-Encoding", "chunked"),
+            ("connection", "upgrade"),
+        ],
+    )
+    def test_no_header_can_change_how_it_is_read(self, send: Send, name: str, value: str) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            outcome = send(receiver.url(), headers={name: value})
+            assert outcome.kind is OutcomeKind.UNRENDERABLE
+            assert outcome.error
+            assert "x-b" not in outcome.error
+            assert receiver.connections() == 0
+
+    def test_cookies_are_not_sent_back(self, make_sender: MakeSender) -> None:
+        sender = make_sender()
+
+        def behave(peer: Peer) -> None:
+            while peer.read_request():
+                peer.say(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b; Max-Age=9\r\n\r\n"))
+
+        with HostileReceiver(behave) as receiver:
+            for _ in range(2):
+                sender.send(OutgoingRequest(receiver.url(), {}, b"{}"))
+            sender.close()
+        assert [request.header("cookie") for request in receiver.requests] == [None, None]
+
+
+class TestStatus:
+    @pytest.mark.parametrize("status", [200, 201, 202, 204, 206, 299])
+    def test_2xx_is_delivered(self, send: Send, status: int) -> None:
+        with HostileReceiver(saying(b"HTTP/1.1 %d Fine\r\n\r\n" % status)) as receiver:
+            outcome = send(receiver.url())
+        assert outcome.kind is OutcomeKind.DELIVERED
+        assert (outcome.status, outcome.error, outcome.response_body) == (status, "", "")
+
+    @pytest.mark.parametrize("status", [400, 401, 404, 410, 413, 429, 500, 503, 599, 999])
+    def test_any_other_status_is_rejected(self, send: Send, status: int) -> None:
+        answer = b"HTTP/1.1 %d Oh\r\nContent-Length: 4\r\n\r\nwhy?" % status
+        with HostileReceiver(saying(answer)) as receiver:
+            outcome = send(receiver.url())
+        assert outcome.kind is OutcomeKind.REJECTED
+        assert (outcome.status, outcome.response_body) == (status, "why?")
+        assert outcome.error.startswith(f"answered {status}")
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    def test_a_redirect_is_not_followed(self, send: Send, status: int) -> None:
+        with HostileReceiver(saying(OK)) as elsewhere:
+            head = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n"
+            answer = head % (status, elsewhere.url().encode())
+            with HostileReceiver(saying(answer)) as receiver:
+                outcome = send(receiver.url())
+            assert outcome.kind is OutcomeKind.REDIRECTED
+            assert outcome.status == status
+            assert elsewhere.connections() == 0
+
+    @pytest.mark.parametrize("location", [b"http://[", b"\xff\xfe://", b"//\\x", b"http://:0x/"])
+    def test_a_redirect_to_nonsense_is_a_redirect(self, send: Send, location: bytes) -> None:
+        answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).kind is OutcomeKind.REDIRECTED
+
+    def test_304_is_redirected(self, send: Send) -> None:
+        with HostileReceiver(saying(b"HTTP/1.1 304 Not Modified\r\n\r\n")) as receiver:
+            assert send(receiver.url()).kind is OutcomeKind.REDIRECTED
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_the_wait_that_it_asks_for_is_told(self, send: Send, status: int) -> None:
+        answer = b"HTTP/1.1 %d No\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n" % status
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).retry_after == 120.0
+
+    @pytest.mark.parametrize(
+        "interim",
+        [
+            b"HTTP/1.1 100 Continue\r\n\r\n",
+            b"HTTP/1.1 102 Processing\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n",
+            b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3,
+        ],
+    )
+    def test_interim_responses_are_passed_over(self, send: Send, interim: bytes) -> None:
+        with HostileReceiver(saying(interim, OK)) as receiver:
+            outcome = send(receiver.url())
+        assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
+        assert outcome.response_body == "ok"
+
+    def test_switching_protocols_is_no_success(self, send: Send) -> None:
+        answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).kind is OutcomeKind.RESPONSE_INVALID
+
+
+class TestHead:
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            b"\0\1\2\3\4\5\6\7\r\n\r\n",
+            b"<html>\n",
+            b"HTTP/1.1 abc OK\r\n\r\n",
+            b"HTTP/1.1\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nno header at all\r\nContent-Length: 0\r\n\r\n",
+        ],
+    )
+    def test_what_is_not_http_is_invalid(self, send: Send, answer: bytes) -> None:
+        with HostileReceiver(saying(answer)) as receiver:
+            outcome = send(receiver.url())
+        assert (outcome.kind, outcome.status) == (OutcomeKind.RESPONSE_INVALID, None)
+        assert outcome.error
+
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            saying(b"HTTP/1.1 200 OK\r\nX: %s\r\n\r\n" % (b"x" * 200_000)),
+            saying(b"HTTP/1.1 200 OK\r\n", b"X-Header: 1\r\n" * 10_000, b"\r\n"),
+            saying(b"HTTP/1.1 200 OK\r\n", b"X: %s\r\n" % (b"x" * 50_000) * 10, b"\r\n"),
+            forever(b"x", after=b"HTTP/1.1 200 "),
+            forever(b"X" * 1000, after=b"HTTP/1.1 200 OK\r\n"),
+            forever(b"X: 1\r\n" * 100, after=b"HTTP/1.1 200 OK\r\n"),
+            forever(b"HTTP/1.1 100 Continue\r\n\r\n"),
+            forever(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        ],
+        ids=[
+            "long header",
+            "10,000 headers",
+            "long headers",
+            "endless status line",
+            "endless header",
+            "endless headers",
+            "endless 100",
+            "endless 103",
+        ],
+    )
+    def test_a_head_over_the_limits_is_cut(self, send: Send, behaviour: Behaviour) -> None:
+        with HostileReceiver(behaviour) as receiver:
+            assert send(receiver.url()).kind is OutcomeKind.RESPONSE_INVALID
+        assert receiver.peers[0].said < FULL_BUFFERS
+
+    def test_the_log_does_not_tell_the_url_of_one_that_is_malformed(
+        self, send: Send, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with HostileReceiver(saying(b"HTTP/1.1 200 OK\r\nmalformed\r\n\r\n")) as receiver:
+            send(receiver.url("/hook?token=secret"))
+        assert "secret" not in " ".join(
+            record.getMessage() for record in caplog.records if record.levelname != "DEBUG"
+        )
+
+    def test_latin_1_in_a_header_is_no_fault(self, send: Send) -> None:
+        answer = b"HTTP/1.1 200 Tr\xe8s bien\r\nX-Nom: \xe9t\xe9\r\nContent-Length: 0\r\n\r\n"
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).kind is OutcomeKind.DELIVERED
+
+
+class TestBody:
+    def test_the_beginning_is_kept(self, send: Send) -> None:
+        answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 10000\r\n\r\n" + b"x" * 10_000
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).response_body == "x" * 4096
+
+    def test_a_chunked_one_is_put_together(self, send: Send) -> None:
+        answer = (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n1\r\n!\r\n0\r\n\r\n"
+        )
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).response_body == "Hi!"
+
+    @pytest.mark.parametrize("status", [200, 302, 500])
+    @pytest.mark.parametrize(
+        ("after", "data"),
+        [
+            (b"Content-Length: 1099511627776\r\n\r\n", b"x" * 10_000),
+            (b"\r\n", b"x" * 10_000),
+            (b"Transfer-Encoding: chunked\r\n\r\n", b"1000\r\n" + b"x" * 0x1000 + b"\r\n"),
+            (b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 1000 + b"\r\nx\r\n"),
+            (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: x\r\n"),
+        ],
+        ids=["by length", "by close", "chunked", "chunk extensions", "trailers"],
+    )
+    def test_an_endless_one_is_cut(
+        self, send: Send, status: int, after: bytes, data: bytes
+    ) -> None:
+        head = b"HTTP/1.1 %d X\r\n" % status
+        with HostileReceiver(forever(data, after=head + after)) as receiver:
+            outcome = send(receiver.url())
+        assert outcome.status == status
+        assert outcome.response_body.strip("x") == ""
+        assert receiver.peers[0].said < FULL_BUFFERS
+
+    @pytest.mark.parametrize(
+        "answer",
+        [
+            b"Content-Length: 100\r\n\r\nok",
+            b"Content-Length: 2\r\n\r\nok, and more than was promised",
+            b"Content-Length: nonsense\r\n\r\nok",
+            b"Content-Length: -1\r\n\r\nok",
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nnonsense\r\n",
+            b"Transfer-Encoding: chunked\r\n\r\n2\r\nok",
+        ],
+    )
+    def test_a_broken_one_leaves_the_status_as_it_is(self, send: Send, answer: bytes) -> None:
+        with HostileReceiver(saying(b"HTTP/1.1 200 OK\r\n" + answer)) as receiver:
+            assert send(receiver.url()).kind is OutcomeKind.DELIVERED
+
+    def test_a_compressed_one_is_not_unpacked(self, send: Send) -> None:
+        bomb = gzip.compress(bytes(50_000_000))
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(
+            bomb
+        )
+        with HostileReceiver(saying(head, bomb)) as receiver:
+            outcome = send(receiver.url())
+        assert outcome.kind is OutcomeKind.DELIVERED
+        assert outcome.response_body[:2] == "\x1f\N{REPLACEMENT CHARACTER}"
+
+    def test_whatever_it_is_postgresql_can_store_it(self, send: Send) -> None:
+        body = b"a\0b\xff\xfe\xed\xa0\x80z"
+        head = b"HTTP/1.1 500 \xff\r\nContent-Length: %d\r\n\r\n" % len(body)
+        with HostileReceiver(saying(head, body)) as receiver:
+            outcome = send(receiver.url())
+        assert (outcome.response_body[0], outcome.response_body[-1]) == ("a", "z")
+        for text in (outcome.response_body, outcome.error):
+            assert "\0" not in text
+            text.encode()
+
+
+class TestDeadline:
+    @pytest.mark.parametrize(
+        "behaviour",
+        [
+            Peer.wait,
+            half_a_status_line,
+            dripping(b"HTTP/1.1 200 OK"),
+            dripping(b"x", after=b"HTTP/1.1 200 OK\r\nX: "),
+            dripping(b"X: 1\r\n", after=b"HTTP/1.1 200 OK\r\n"),
+            dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
+        ],
+        ids=["silence", "half a status line", "status line", "header", "headers", "interim"],
+    )
+    def test_a_head_that_does_not_come_in_time_is_timed_out(
+        self, send: Send, behaviour: Behaviour
+    ) -> None:
+        with HostileReceiver(behaviour) as receiver:
+            outcome = send(receiver.url(), limits=HASTY)
+        assert (outcome.kind, outcome.status) == (OutcomeKind.TIMED_OUT, None)
+        assert outcome.duration_ms < GENEROUS_MS
+
+    @pytest.mark.parametrize("status", [200, 500])
+    @pytest.mark.parametrize(
+        ("after", "data"),
+        [
+            (b"Content-Length: 10000\r\n\r\n", b"x"),
+            (b"\r\n", b"x"),
+            (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+            (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: x\r\n"),
+        ],
+        ids=["by length", "by close", "chunked", "trailers"],
+    )
+    def test_a_body_that_drips_is_left_and_the_status_stands(
+        self, send: Send, status: int, after: bytes, data: bytes
+    ) -> None:
+        head = b"HTTP/1.1 %d X\r\n" % status
+        with HostileReceiver(dripping(data, after=head + after)) as receiver:
+            outcome = send(receiver.url(), limits=HASTY)
+        assert outcome.status == status
+        assert outcome.response_body.strip("x") == ""
+        assert outcome.duration_ms < GENEROUS_MS
+
+    def test_a_receiver_that_does_not_read_is_timed_out(self, send: Send) -> None:
+        with HostileReceiver(Peer.wait) as receiver:
+            outcome = send(receiver.url(), body=bytes(20_000_000), limits=HASTY)
+        assert outcome.kind is OutcomeKind.TIMED_OUT
+        assert outcome.duration_ms < GENEROUS_MS
+
+    def test_it_starts_anew_on_a_connection_used_before(self, make_sender: MakeSender) -> None:
+        sender = make_sender(limits=Limits(timeout=1.5))
+
+        def behave(peer: Peer) -> None:
+            while peer.read_request():
+                peer.over.wait(0.5)
+                peer.say(OK)
+
+        with HostileReceiver(behave) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            kinds = [sender.send(request).kind for _ in range(4)]
+            assert kinds == [OutcomeKind.DELIVERED] * 4
+            assert receiver.connections() == 1
+
+    def test_it_holds_on_a_connection_used_before(self, make_sender: MakeSender) -> None:
+        sender = make_sender(limits=HASTY)
+
+        def behave(peer: Peer) -> None:
+            saying(OK)(peer)
+            dripping(b"HTTP/1.1 200 OK")(peer)
+
+        with HostileReceiver(behave) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            assert sender.send(request).kind is OutcomeKind.DELIVERED
+            assert sender.send(request).kind is OutcomeKind.TIMED_OUT
+
+    def test_a_connection_that_is_never_accepted_is_timed_out(self, send: Send) -> None:
+        with deaf_address("127.0.0.1") as port:
+            outcome = send(f"http://127.0.0.1:{port}/", limits=HASTY)
+        assert outcome.kind is OutcomeKind.TIMED_OUT
+        assert outcome.duration_ms < GENEROUS_MS
+
+    def test_a_name_that_is_never_found_is_timed_out(self, send: Send) -> None:
+        over = threading.Event()
+
+        def hang(host: str) -> list[str]:
+            over.wait()
+            return []
+
+        outcome = send("http://receiver.example/", resolve=hang, limits=HASTY)
+        over.set()
+        assert outcome.kind is OutcomeKind.TIMED_OUT
+        assert outcome.duration_ms < GENEROUS_MS
+
+
+class TestConnection:
+    def test_it_is_kept_for_the_next_request(self, make_sender: MakeSender) -> None:
+        sender = make_sender()
+        with HostileReceiver(kept_alive) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            kinds = [sender.send(request).kind for _ in range(3)]
+            assert kinds == [OutcomeKind.DELIVERED] * 3
+            assert receiver.connections() == 1
+
+    def test_it_is_not_kept_beyond_its_time(self, make_sender: MakeSender) -> None:
+        sender = make_sender(limits=Limits(keep_alive=0))
+        with HostileReceiver(kept_alive) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            for _ in range(2):
+                sender.send(request)
+            assert receiver.connections() == 2
+
+    @pytest.mark.parametrize(("length", "connections"), [(65_536, 1), (65_537, 2)])
+    def test_it_is_kept_unless_the_body_was_cut(
+        self, make_sender: MakeSender, length: int, connections: int
+    ) -> None:
+        sender = make_sender(limits=Limits(max_header_bytes=16_384, max_response_bytes=65_536))
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(length)
+
+        def behave(peer: Peer) -> None:
+            while peer.read_request():
+                peer.say(answer)
+
+        with HostileReceiver(behave) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            for _ in range(2):
+                assert sender.send(request).kind is OutcomeKind.DELIVERED
+            assert receiver.connections() == connections
+
+    def test_what_comes_unasked_is_no_answer(self, make_sender: MakeSender) -> None:
+        sender = make_sender()
+
+        def behave(peer: Peer) -> None:
+            while peer.read_request():
+                peer.say(OK + OK.replace(b"200", b"500"))
+
+        with HostileReceiver(behave) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            assert [sender.send(request).status for _ in range(3)] == [200, 200, 200]
+
+    @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+    @pytest.mark.parametrize("reads", [True, False], ids=["after the request", "before it"])
+    def test_one_that_was_closed_while_idle_costs_nothing(
+        self, make_sender: MakeSender, authority: Authority, reads: bool, secure: bool
+    ) -> None:
+        sender = make_sender(ca_bundle=str(authority.bundle))
+
+        def behave(peer: Peer) -> None:
+            saying(OK)(peer)
+            if peer.number == 1 and reads:
+                peer.read_request()
+
+        tls = authority.server_context("receiver.example") if secure else None
+        with HostileReceiver(behave, tls=tls) as receiver:
+            request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
+            kinds = [sender.send(request).kind for _ in range(2)]
+            assert kinds == [OutcomeKind.DELIVERED] * 2
+            assert receiver.connections() == 2
+
+    def test_a_new_one_that_is_closed_is_not_tried_again(self, send: Send) -> None:
+        with HostileReceiver(Peer.read_request) as receiver:
+            outcome = send(receiver.url())
+            assert outcome.kind is OutcomeKind.CONNECTION_FAILED
+            assert receiver.connections() == 1
+
+    def test_one_that_is_refused_has_failed(self, send: Send) -> None:
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            port = bound.getsockname()[1]
+            outcome = send(f"http://127.0.0.1:{port}/")
+        assert outcome.kind is OutcomeKind.CONNECTION_FAILED
+        assert outcome.error == f"connection refused by 127.0.0.1:{port}"
+
+    def test_many_threads_may_send_at_once(self, make_sender: MakeSender) -> None:
+        sender = make_sender()
+        outcomes = []
+        with HostileReceiver(kept_alive) as receiver:
+
+            def run(number: int) -> None:
+                for _ in range(5):
+                    request = OutgoingRequest(receiver.url(), {}, b"%d" % number)
+                    outcomes.append(sender.send(request))
+
+            threads = [threading.Thread(target=run, args=(number,)) for number in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        assert {outcome.kind for outcome in outcomes} == {OutcomeKind.DELIVERED}
+        bodies = sorted(request.body for request in receiver.requests)
+        assert bodies == sorted(b"%d" % number for number in range(8) for _ in range(5))
+
+
+class TestAddress:
+    def test_a_name_is_connected_to_and_stays_the_host(self, send: Send) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            outcome = send(receiver.url(host="receiver.example"))
+        assert outcome.kind is OutcomeKind.DELIVERED
+        assert receiver.requests[0].header("host") == f"receiver.example:{receiver.port}"
+
+    def test_a_name_that_is_not_known_is_not_resolved(self, send: Send) -> None:
+        outcome = send("http://nowhere.example/")
+        assert outcome.kind is OutcomeKind.NAME_NOT_RESOLVED
+        assert "nowhere.example" in outcome.error
+
+    @pytest.mark.parametrize("answers", [[], ["nonsense"]])
+    def test_a_name_without_an_address_is_not_resolved(
+        self, send: Send, answers: list[str]
+    ) -> None:
+        outcome = send("http://receiver.example/", resolve=lambda host: answers)
+        assert outcome.kind is OutcomeKind.NAME_NOT_RESOLVED
+
+    @pytest.mark.parametrize(
+        "answers",
+        [
+            ["127.0.0.1"],
+            ["8.8.8.8", "127.0.0.1"],
+            ["127.0.0.1", "8.8.8.8"],
+            ["::ffff:127.0.0.1"],
+            ["fd00::1"],
+            ["fe80::1%eth0"],
+        ],
+    )
+    def test_one_forbidden_address_refuses_the_name(self, send: Send, answers: list[str]) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            outcome = send(
+                receiver.url(host="receiver.example"),
+                policy=AddressPolicy(allow_http=True),
+                resolve=lambda host: answers,
+            )
+            assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+            assert not any(address in outcome.error for address in answers)
+            assert receiver.connections() == 0
+
+    def test_a_name_that_changes_its_address_gains_nothing(self, make_sender: MakeSender) -> None:
+        answers = [["127.0.0.1"], ["127.0.0.2"]]
+        sender = make_sender(
+            policy=AddressPolicy.from_strings(allowed_networks=["127.0.0.1/32"], allow_http=True),
+            resolve=lambda host: answers.pop(0),
+        )
+        with HostileReceiver(saying(OK)) as receiver:
+            request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
+            assert sender.send(request).kind is OutcomeKind.DELIVERED
+            assert sender.send(request).kind is OutcomeKind.ADDRESS_REFUSED
+            assert receiver.connections() == 1
+
+    def test_the_addresses_are_tried_in_turn(self, send: Send) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            outcome = send(
+                receiver.url(host="receiver.example"),
+                resolve=lambda host: ["127.0.0.2", "127.0.0.3", "127.0.0.1"],
+            )
+        assert outcome.kind is OutcomeKind.DELIVERED
+
+    def test_an_address_that_does_not_answer_leaves_time_for_the_next(self, send: Send) -> None:
+        with (
+            HostileReceiver(saying(OK)) as receiver,
+            deaf_address("127.0.0.2", receiver.port),
+        ):
+            outcome = send(
+                receiver.url(host="receiver.example"),
+                resolve=lambda host: ["127.0.0.2", "127.0.0.1"],
+                limits=Limits(connect_timeout=2),
+            )
+        assert outcome.kind is OutcomeKind.DELIVERED
+
+    @pytest.mark.parametrize(
+        "url",
+        [
+            "http://10.0.0.1/",
+            "http://169.254.169.254/latest/meta-data",
+            "http://0x7f000001/",
+            "http://receiver.example:22/",
+            "http://user:password@receiver.example/",
+            "gopher://receiver.example/",
+            "http://receiver.example/\r\nX: 1",
+            "",
+        ],
+    )
+    def test_a_url_is_judged_again(self, send: Send, url: str) -> None:
+        outcome = send(url, resolve=lambda host: pytest.fail("looked a name up"))
+        assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+        assert "password" not in outcome.error.replace("user name and password", "")
+
+    def test_http_is_refused_unless_it_is_allowed(self, send: Send) -> None:
+        policy = AddressPolicy.from_strings(allowed_networks=["127.0.0.0/8"])
+        with HostileReceiver(saying(OK)) as receiver:
+            assert send(receiver.url(), policy=policy).kind is OutcomeKind.ADDRESS_REFUSED
+            assert receiver.connections() == 0
+
+
+class TestTLS:
+    def test_a_certificate_for_the_name_is_accepted(self, send: Send, authority: Authority) -> None:
+        tls = authority.server_context("receiver.example")
+        seen = []
+        tls.sni_callback = lambda sock, name, context: seen.append(name)
+        with HostileReceiver(saying(OK), tls=tls) as receiver:
+            url = receiver.url(host="receiver.example")
+            outcome = send(url, ca_bundle=str(authority.bundle))
+        assert outcome.kind is OutcomeKind.DELIVERED
+        assert seen == ["receiver.example"]
+
+    def test_a_connection_is_kept(self, make_sender: MakeSender, authority: Authority) -> None:
+        sender = make_sender(ca_bundle=str(authority.bundle))
+        tls = authority.server_context("receiver.example")
+        with HostileReceiver(kept_alive, tls=tls) as receiver:
+            request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
+            kinds = [sender.send(request).kind for _ in range(3)]
+            assert kinds == [OutcomeKind.DELIVERED] * 3
+            assert receiver.connections() == 1
+
+    @pytest.mark.parametrize(
+        "certificate",
+        [
+            lambda authority: authority.server_context("receiver.example", self_signed=True),
+            lambda authority: authority.server_context("receiver.example", expired=True),
+            lambda authority: authority.server_context("other.example"),
+        ],
+        ids=["self-signed", "expired", "another name's"],
+    )
+    def test_any_other_certificate_is_not(
+        self, send: Send, authority: Authority, certificate: Callable[[Authority], ssl.SSLContext]
+    ) -> None:
+        with HostileReceiver(saying(OK), tls=certificate(authority)) as receiver:
+            url = receiver.url(host="receiver.example")
+            outcome = send(url, ca_bundle=str(authority.bundle))
+        assert outcome.kind is OutcomeKind.TLS_FAILED
+        assert outcome.error.startswith("certificate not accepted")
+        assert receiver.requests == []
+
+    def test_an_authority_that_is_not_trusted_vouches_for_nobody(
+        self, send: Send, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+            monkeypatch.setenv(name, str(authority.bundle))
+        tls = authority.server_context("receiver.example")
+        with HostileReceiver(saying(OK), tls=tls) as receiver:
+            outcome = send(receiver.url(host="receiver.example"))
+        assert outcome.kind is OutcomeKind.TLS_FAILED
+
+    def test_a_receiver_that_speaks_none_is_a_failure(self, send: Send) -> None:
+        with HostileReceiver(
+            lambda peer: peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        ) as receiver:
+            url = receiver.url(host="receiver.example").replace("http:", "https:")
+            assert send(url).kind is OutcomeKind.TLS_FAILED
+
+    def test_a_handshake_that_never_ends_is_timed_out(self, send: Send) -> None:
+        with HostileReceiver(Peer.wait) as receiver:
+            url = receiver.url(host="receiver.example").replace("http:", "https:")
+            outcome = send(url, limits=HASTY)
+        assert outcome.kind is OutcomeKind.TIMED_OUT
+        assert outcome.duration_ms < GENEROUS_MS
+
+    @pytest.mark.parametrize(
+        "behaviour", [Peer.wait, dripping(b"HTTP/1.1 200 OK")], ids=["silence", "drip"]
+    )
+    def test_the_deadline_holds(
+        self, send: Send, authority: Authority, behaviour: Behaviour
+    ) -> None:
+        tls = authority.server_context("receiver.example")
+        with HostileReceiver(behaviour, tls=tls) as receiver:
+            url = receiver.url(host="receiver.example")
+            bundle = str(authority.bundle)
+            outcome = send(url, body=bytes(20_000_000), ca_bundle=bundle, limits=HASTY)
+        assert outcome.kind is OutcomeKind.TIMED_OUT
+        assert outcome.duration_ms < GENEROUS_MS

@@ -1,0 +1,50 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from webhooks.sending.headers import SENDERS_OWN, InvalidHeader, check_headers
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("webhook-id", "evt_1"),
+        ("X-Empty", ""),
+        ("X-List", 'a, "b"; c=\\d'),
+        ("X-Tab", "a\tb"),
+        ("!#$%&'*+.^_`|~", "any token is a name"),
+    ],
+)
+def test_what_rfc_9110_allows_in_ascii_may_be_sent(name: str, value: str) -> None:
+    check_headers({name: value})
+
+
+@pytest.mark.parametrize("value", [" a", "a ", "\ta", "a\t", "a\rb", "a\nb", "a\0b", "a\x7fb", "é"])
+def test_a_value_that_may_be_read_in_two_ways_is_refused(value: str) -> None:
+    with pytest.raises(InvalidHeader, match="X-Name"):
+        check_headers({"X-Name": value})
+
+
+@pytest.mark.parametrize("name", sorted(SENDERS_OWN))
+def test_what_the_sender_sets_is_refused_in_any_case(name: str) -> None:
+    with pytest.raises(InvalidHeader):
+        check_headers({name.title(): "1"})
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_what_is_accepted_cannot_split_a_request(headers: dict[str, str]) -> None:
+    try:
+        check_headers(headers)
+    except InvalidHeader:
+        return
+    for name, value in headers.items():
+        line = f"{name}: {value}"
+        assert line.isascii()
+        assert line.splitlines() == [line]
+        assert line.partition(":")[0] == name
+
+
+def test_a_refusal_does_not_tell_the_value() -> None:
+    with pytest.raises(InvalidHeader) as refusal:
+        check_headers({"Authorization": "Bearer secret\r\n"})
+    assert "secret" not in str(refusal.value)
