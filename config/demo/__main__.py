@@ -82,15 +82,17 @@ def demonstrate(console: Console, signals: EndSignals, logs: Path, *, once: bool
         )
         stack.callback(signals.ignore)
 
-        with step(console, "Tables, an admin, an API key"):
+        with step(console, "Tables"):
             system.make_tables(processes)
-            password = system.make_admin(processes)
-            key = system.make_api_key(processes)
-        with step(console, "Web server, worker, beat"):
+        with step(console, "Web server, worker, beat; an admin, an API key"):
             web = system.start_services(processes)
+            access = board.Access(
+                web, password=system.make_admin(processes), key=system.make_api_key(processes)
+            )
+            processes.wait_until_ready()
         with step(console, "Four receivers, registered through the API"):
             events = [parse(line) for line in EVENTS.read_bytes().splitlines()]
-            api = Api(f"{web}/api/v1", key)
+            api = Api(f"{web}/api/v1", access.key)
             for event_type in sorted({event.type for event in events}):
                 api.post("event-types/", {"name": event_type})
             hooks = f"127.0.0.1:{free_port()}"
@@ -99,8 +101,9 @@ def demonstrate(console: Console, signals: EndSignals, logs: Path, *, once: bool
                 for receiver in RECEIVERS
             ]
             system.start_receivers(processes, hooks, receivers_database, registrations)
+            processes.wait_until_ready()
 
-        show = board.Board(angarium, registrations, board.Access(web, password, key))
+        show = board.Board(angarium, registrations, None if once else access)
         emission = processes.begin("emit", "manage.py", "emit", str(EVENTS))
         watch(console, show, processes, emission, once=once)
 
@@ -128,7 +131,8 @@ def watch(
         while True:
             all_emitted = not emission.is_running()
             standings = show.standings()
-            live.update(show.draw(standings), refresh=True)
+            headline = emission.said().strip() or "emitting events"
+            live.update(show.draw(standings, headline, console.width), refresh=True)
             processes.watch()
             ended = all_emitted and not any(standing.open for standing in standings.values())
             if once and (ended or time.monotonic() > deadline):
@@ -141,7 +145,7 @@ def step(console: Console, what: str) -> Iterator[None]:
     began = time.monotonic()
     with console.status(what):
         yield
-    console.print(f"[green]✓[/] {what:<50}[dim]{time.monotonic() - began:5.1f} s[/]")
+    console.print(f"[green]✓[/] {what:<48}[dim]{time.monotonic() - began:5.1f} s[/]")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from subscriptions.ids import to_uuid
 STANDINGS = """
     SELECT endpoint_id AS endpoint,
            count(*) AS deliveries,
-           count(*) FILTER (WHERE ended_at IS NULL AND state <> 'waiting') AS under_way,
+           count(*) FILTER (WHERE ended_at IS NULL AND state <> 'waiting') AS sending,
            count(*) FILTER (WHERE state = 'waiting') AS waiting,
            count(*) FILTER (WHERE state = 'delivered') AS delivered,
            count(*) FILTER (WHERE state = 'dead') AS dead,
@@ -30,7 +30,8 @@ STANDINGS = """
      GROUP BY endpoint_id
 """
 
-BAR_WIDTH = 24
+BAR_WIDTH = 18
+WIDTH_WITH_BARS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Standing:
 
     endpoint: UUID
     deliveries: int = 0
-    under_way: int = 0
+    sending: int = 0
     waiting: int = 0
     delivered: int = 0
     dead: int = 0
@@ -50,7 +51,7 @@ class Standing:
     @property
     def open(self) -> int:
         """How many have not ended."""
-        return self.under_way + self.waiting
+        return self.sending + self.waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Board:
         self,
         angarium: "psycopg.Connection[Any]",
         registrations: Sequence[Registration],
-        access: Access,
+        access: Access | None,
     ) -> None:
         self.angarium = angarium
         self.registrations = registrations
@@ -80,23 +81,29 @@ class Board:
         with self.angarium.cursor(row_factory=class_row(Standing)) as cursor:
             return {row.endpoint: row for row in cursor.execute(STANDINGS)}
 
-    def draw(self, standings: Mapping[UUID, Standing]) -> Group:
-        return Group(self._table(standings), self._ways_in())
+    def draw(self, standings: Mapping[UUID, Standing], headline: str, width: int) -> Group:
+        """The picture for a screen of so many columns."""
+        table = self._table(standings, bars=width >= WIDTH_WITH_BARS)
+        return Group("", Text(headline, "bold"), table, *self._ways_in())
 
-    def _table(self, standings: Mapping[UUID, Standing]) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        table.add_column("Endpoint")
-        table.add_column("Deliveries", width=BAR_WIDTH)
-        for heading in ("Under way", "Waiting", "Delivered", "Dead", "Attempts", "Median"):
-            table.add_column(heading, justify="right")
+    def _table(self, standings: Mapping[UUID, Standing], *, bars: bool) -> Table:
+        table = Table(
+            box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0), header_style="dim"
+        )
+        table.add_column("endpoint", no_wrap=True)
+        if bars:
+            table.add_column("deliveries", width=BAR_WIDTH, no_wrap=True)
+        for heading in ("sending", "waiting", "delivered", "dead", "attempts", "median"):
+            table.add_column(heading, justify="right", no_wrap=True)
         for registration in self.registrations:
             receiver = registration.receiver
             endpoint = to_uuid(registration.endpoint)
             standing = standings.get(endpoint, Standing(endpoint))
+            bar = Text.assemble(_bar(standing), "\n", (" ".join(receiver.patterns), "dim"))
             table.add_row(
                 Text.assemble((receiver.name, "bold"), "\n", (receiver.temper, "dim")),
-                Text.assemble(_bar(standing), "\n", (" ".join(receiver.patterns), "dim")),
-                _number(standing.under_way, "cyan"),
+                *([bar] if bars else []),
+                _number(standing.sending, "cyan"),
                 _number(standing.waiting, "yellow"),
                 _number(standing.delivered, "green"),
                 _number(standing.dead, "red"),
@@ -105,20 +112,22 @@ class Board:
             )
         return table
 
-    def _ways_in(self) -> Table:
+    def _ways_in(self) -> list[Text]:
+        if self.access is None:
+            return []
         web, password, key = self.access.web, self.access.password, self.access.key
-        grid = Table.grid(padding=(0, 2, 1, 0))
-        grid.add_column(style="bold")
-        grid.add_row("Admin", f"{web}/admin/  (admin, {password})")
-        grid.add_row("API", f"{web}/api/docs/")
-        grid.add_row(
-            "Emit",
-            f"curl {web}/api/v1/events/ \\\n"
-            f"  -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
-            """  -d '{"type": "order.placed", "data": {"order": "ord_1"}}'""",
-        )
-        grid.add_row("", "Ctrl-C ends everything.")
-        return grid
+        return [
+            Text.from_markup(
+                f"\n[bold]Admin[/]  {web}/admin/  as [bold]admin[/] with [bold]{password}[/]\n"
+                f"[bold]API[/]    {web}/api/docs/\n\n"
+                "Emit an event yourself:\n[cyan]"
+                f"  curl {web}/api/v1/events/ \\\n"
+                f"    -H 'Authorization: Bearer {key}' \\\n"
+                "    -H 'Content-Type: application/json' \\\n"
+                """    -d '{"type": "order.placed", "data": {"order": "ord_1"}}'[/]\n\n"""
+                "Ctrl-C ends everything."
+            )
+        ]
 
 
 def _bar(standing: Standing) -> Text:
@@ -129,7 +138,7 @@ def _bar(standing: Standing) -> Text:
         (standing.delivered, "green"),
         (standing.dead, "red"),
         (standing.waiting, "yellow"),
-        (standing.under_way, "cyan"),
+        (standing.sending, "cyan"),
     ):
         begin = round(BAR_WIDTH * done / max(1, standing.deliveries))
         done += count
@@ -145,7 +154,7 @@ def _number(count: int, style: str = "") -> Text:
 def _duration(seconds: float | None) -> Text:
     if seconds is None:
         return Text("-", "dim")
-    return Text(f"{seconds * 1000:,.0f} ms" if seconds < 10 else f"{seconds:,.1f} s")
+    return Text(f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s")
 
 
 def verdict(differences: Sequence[str]) -> Text:

@@ -27,6 +27,6 @@ class Receiver:
 RECEIVERS = (
     Receiver("good", "answers at once", ("*",)),
     Receiver("slow", "answers after a second", ("user.*",), delay=1.0),
-    Receiver("flaky", "fails three times, then works", ("order.*", "stock.low"), failures=3),
+    Receiver("flaky", "works at the 4th attempt", ("order.*", "stock.low"), failures=3),
     Receiver("down", "always fails", ("invoice.paid",), failures=ALWAYS),
 )

@@ -28,8 +28,8 @@ class Child:
     name: str
     process: "subprocess.Popen[bytes]"
     log: Path
-    is_task: bool
-    """Whether it ends by itself, having done something; a server runs until it is told to end."""
+    ready: str | None
+    """What a server's log says once it serves; None for a task, which ends by itself."""
 
     def is_running(self) -> bool:
         return self.process.poll() is None
@@ -69,7 +69,7 @@ class Processes:
         _traceback: TracebackType | None,
     ) -> None:
         # A task that has ended left no group behind, and its number may be another's by now.
-        children = [child for child in self.children if child.is_running() or not child.is_task]
+        children = [child for child in self.children if child.is_running() or child.ready]
         for child in children:
             child.process.terminate()
         deadline = time.monotonic() + GRACE
@@ -80,13 +80,18 @@ class Processes:
                 os.killpg(child.process.pid, signal.SIGKILL)
             child.process.wait()
 
-    def serve(self, name: str, *command: str, **environment: str) -> Child:
-        """Start a server."""
-        return self._start(name, command, environment, is_task=False)
+    def serve(self, name: str, *command: str, ready: str, **environment: str) -> None:
+        """Start a server, whose log says `ready` in time."""
+        self._start(name, command, environment, ready)
+
+    def wait_until_ready(self) -> None:
+        for child in self.children:
+            if child.ready:
+                self._wait(child, lambda child=child: child.ready in child.said())
 
     def begin(self, name: str, *command: str, **environment: str) -> Child:
         """Start a task."""
-        return self._start(name, command, environment, is_task=True)
+        return self._start(name, command, environment, ready=None)
 
     def run(self, name: str, *command: str, **environment: str) -> str:
         """Run a task to its end; returns what it said."""
@@ -94,14 +99,11 @@ class Processes:
         self._wait(task, lambda: not task.is_running())
         return task.said()
 
-    def wait_until_it_says(self, server: Child, words: str) -> None:
-        self._wait(server, lambda: words in server.said())
-
     def watch(self) -> None:
         """Raise ChildFailed if a task has failed or a server has ended."""
         for child in self.children:
             code = child.process.poll()
-            if code is not None and not (child.is_task and code == 0):
+            if code is not None and (child.ready or code != 0):
                 raise ChildFailed(child, f"ended with exit code {code}")
 
     def _wait(self, child: Child, holds: Callable[[], bool]) -> None:
@@ -114,7 +116,7 @@ class Processes:
         self.watch()
 
     def _start(
-        self, name: str, command: tuple[str, ...], environment: Mapping[str, str], *, is_task: bool
+        self, name: str, command: tuple[str, ...], environment: Mapping[str, str], ready: str | None
     ) -> Child:
         log = self.logs / f"{name.replace(' ', '-')}.log"
         with self.signals.shield(), log.open("wb") as output:
@@ -127,6 +129,6 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-            child = Child(name, process, log, is_task)
+            child = Child(name, process, log, ready)
             self.children.append(child)
         return child

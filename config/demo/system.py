@@ -62,27 +62,22 @@ def make_api_key(processes: Processes) -> str:
 
 
 def start_services(processes: Processes) -> str:
-    """Start the web server, a worker and beat; returns the web server's address."""
+    """Start the web server, a worker and beat; returns the web server's URL."""
     address = f"127.0.0.1:{free_port()}"
     # DEBUG serves the admin's static files from where they are, without collecting them first.
-    web = processes.serve(
-        "web", *GUNICORN, "config.wsgi", "--bind", address, "--threads", "8", DEBUG="1"
+    processes.serve(
+        *("web", *GUNICORN, "config.wsgi", "--bind", address, "--threads", "8"),
+        ready="Listening at",
+        DEBUG="1",
     )
-    worker = processes.serve(
-        "worker",
-        *CELERY,
-        "worker",
-        "--loglevel",
-        "INFO",
-        "--pool",
-        "threads",
-        "--concurrency",
-        "16",
+    processes.serve(
+        *("worker", *CELERY, "worker", "--loglevel", "INFO"),
+        *("--pool", "threads", "--concurrency", "16"),
+        ready=" ready.",
     )
-    beat = processes.serve("beat", *CELERY, "beat", "--loglevel", "INFO", "--pidfile", "")
-    processes.wait_until_it_says(web, "Listening at")
-    processes.wait_until_it_says(worker, " ready.")
-    processes.wait_until_it_says(beat, "beat: Starting")
+    processes.serve(
+        *("beat", *CELERY, "beat", "--loglevel", "INFO", "--pidfile", ""), ready="beat: Starting"
+    )
     return f"http://{address}"
 
 
@@ -97,10 +92,10 @@ def start_receivers(
             {registration.receiver.name: registration.secret for registration in registrations}
         ),
     }
-    processes.run("migrate-receivers", *MANAGE, "migrate", "--run-syncdb", **variables)
-    server = processes.serve(
-        "receivers",
-        *(*GUNICORN, "config.demo.receivers.wsgi", "--bind", address, "--threads", "32"),
+    processes.run("receivers-migrate", *MANAGE, "migrate", "--run-syncdb", **variables)
+    processes.serve(
+        *("receivers", *GUNICORN, "config.demo.receivers.wsgi", "--bind", address),
+        *("--threads", "32"),
+        ready="Listening at",
         **variables,
     )
-    processes.wait_until_it_says(server, "Listening at")
