@@ -3,4 +3,5 @@ from django.apps import AppConfig
 
 class SubscriptionsConfig(AppConfig):
     name = "subscriptions"
+    default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Subscriptions: who wants what"

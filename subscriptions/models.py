@@ -200,6 +200,21 @@ class SigningSecretManager(models.Manager["SigningSecret"]):
             )
             return self.create(endpoint=endpoint, ciphertext=encryption.encrypt(plaintext))
 
+    def reencrypt(self, *, after: str | None, limit: int) -> list[str]:
+        """Bring the next few secrets, in order of their ids, under the newest encryption key.
+
+        Returns their ids. Raises encryption.NotDecryptable, with none of them changed.
+        """
+        with transaction.atomic():
+            chunk = self.order_by("id").select_for_update()
+            if after is not None:
+                chunk = chunk.filter(id__gt=after)
+            secrets = list(chunk[:limit])
+            for secret in secrets:
+                secret.ciphertext = encryption.reencrypt(secret.ciphertext)
+            self.bulk_update(secrets, ["ciphertext"])
+        return [secret.pk for secret in secrets]
+
     def live(self) -> models.QuerySet["SigningSecret"]:
         """Those that sign now."""
         return self.filter(models.Q(expires_at=None) | models.Q(expires_at__gt=Now()))

@@ -49,7 +49,7 @@ def main() -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED if once else 0
     except ChildFailed as failure:
-        console.print(board.failure(str(failure), failure.last_lines))
+        console.print(board.failure(str(failure), failure.last_lines), no_wrap=True, crop=True)
         code = 1
     except (ApiRefused, psycopg.OperationalError) as error:
         console.print(board.failure(str(error)))
@@ -80,6 +80,7 @@ def demonstrate(console: Console, signals: EndSignals, logs: Path, *, once: bool
                 signals=signals,
             )
         )
+        stack.callback(console.print, "[dim]Ending all that was started.[/]")
         stack.callback(signals.ignore)
 
         with step(console, "Tables"):

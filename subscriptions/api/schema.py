@@ -22,6 +22,7 @@ REFUSALS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "400": ("BadRequest", "Something in the request is not as it should be.", FIELDS),
     "401": ("Unauthorized", "There is no API key, or no valid one.", DETAIL),
     "404": ("NotFound", "There is no such thing.", DETAIL),
+    "409": ("Conflict", "Somebody else changed the same at the same time.", DETAIL),
     "413": ("TooLarge", "The body is too large.", DETAIL),
     "415": ("UnsupportedMediaType", "The body is not application/json.", DETAIL),
 }
@@ -43,14 +44,12 @@ def document_refusals(result: dict[str, Any], **_: object) -> dict[str, Any]:
     }
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
-            statuses = {"401"}
-            if "{" in path:
-                statuses.add("404")
-            elif method == "get":
-                statuses |= {"400", "404"}
+            statuses = ["400", "401"]
+            if "{" in path or method == "get":
+                statuses += ["404"]
             if "requestBody" in operation:
-                statuses |= {"400", "413", "415"}
-            for status in sorted(statuses):
+                statuses += ["409", "413", "415"]
+            for status in statuses:
                 name = REFUSALS[status][0]
                 operation["responses"].setdefault(
                     status, {"$ref": f"#/components/responses/{name}"}

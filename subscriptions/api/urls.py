@@ -4,7 +4,7 @@ from subscriptions.api.routers import Router
 router = Router()
 router.register("event-types", views.EventTypeViewSet)
 router.register("subscribers", views.SubscriberViewSet)
-router.register("endpoints", views.EndpointViewSet, "endpoint")
+router.register("endpoints", views.EndpointViewSet)
 router.register("subscriptions", views.SubscriptionViewSet)
 
 urlpatterns = router.urls

@@ -1,9 +1,10 @@
 """Event types, subscribers, endpoints and their subscriptions, over HTTP."""
 
 import logging
+from typing import TypeVar
 
 from django.db import IntegrityError, connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
 from django.utils.decorators import method_decorator
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_view
@@ -44,8 +45,24 @@ from subscriptions.models import (
 
 logger = logging.getLogger(__name__)
 
-# PATCH changes the fields that are sent; a PUT would have to name them all.
-METHODS = ["get", "head", "post", "patch", "delete"]
+Row = TypeVar("Row", bound=Model)
+
+
+@method_decorator(transaction.atomic, "create")
+@method_decorator(transaction.atomic, "partial_update")
+@method_decorator(transaction.atomic, "destroy")
+class LockingViewSet(ModelViewSet[Row]):
+    """Locks what it is about to change, lest that bring back what is being deleted."""
+
+    filter_backends = [QueryFilter]
+    # PATCH changes the fields that are sent; a PUT would have to name them all.
+    http_method_names = ["get", "head", "post", "patch", "delete"]
+
+    def get_queryset(self) -> QuerySet[Row]:
+        rows = super().get_queryset()
+        if self.request.method in SAFE_METHODS:
+            return rows
+        return rows.select_for_update(no_key=True)
 
 
 @extend_schema_view(
@@ -57,15 +74,13 @@ METHODS = ["get", "head", "post", "patch", "delete"]
     partial_update=extend_schema(summary="Describe an event type anew, or archive it"),
     destroy=extend_schema(summary="Take an event type out of the catalogue"),
 )
-class EventTypeViewSet(ModelViewSet[EventType]):
+class EventTypeViewSet(LockingViewSet[EventType]):
     """The catalogue that subscribers choose from. Events may go by names that are not in it."""
 
     queryset = EventType.objects.all()
     lookup_value_regex = "[^/]+"
     pagination_class = ByName
-    filter_backends = [QueryFilter]
     filter_class = EventTypeFilters
-    http_method_names = METHODS
 
     def get_serializer_class(self) -> type[BaseSerializer[EventType]]:
         return NewEventTypeSerializer if self.action == "create" else EventTypeSerializer
@@ -81,14 +96,12 @@ class EventTypeViewSet(ModelViewSet[EventType]):
         responses={204: None, 409: conflict("It has endpoints, or events that are kept.")},
     ),
 )
-class SubscriberViewSet(ModelViewSet[Subscriber]):
+class SubscriberViewSet(LockingViewSet[Subscriber]):
     """Your customers, or whoever else owns endpoints."""
 
     queryset = Subscriber.objects.all()
     serializer_class = SubscriberSerializer
-    filter_backends = [QueryFilter]
     filter_class = SubscriberFilters
-    http_method_names = METHODS
 
     def perform_destroy(self, subscriber: Subscriber) -> None:
         if subscriber.endpoints.existing().exists():
@@ -139,22 +152,11 @@ def _forget(subscriber: Subscriber) -> None:
     partial_update=extend_schema(summary="Change an endpoint"),
     destroy=extend_schema(summary="Delete an endpoint; what it has not got is discarded"),
 )
-@method_decorator(transaction.atomic, "create")
-@method_decorator(transaction.atomic, "partial_update")
-@method_decorator(transaction.atomic, "destroy")
-class EndpointViewSet(ModelViewSet[Endpoint]):
+class EndpointViewSet(LockingViewSet[Endpoint]):
     """The URLs that deliveries are POSTed to."""
 
-    filter_backends = [QueryFilter]
+    queryset = Endpoint.objects.existing().prefetch_related("subscriptions")
     filter_class = EndpointFilters
-    http_method_names = METHODS
-
-    def get_queryset(self) -> QuerySet[Endpoint]:
-        endpoints = Endpoint.objects.existing().prefetch_related("subscriptions")
-        if self.request.method in SAFE_METHODS:
-            return endpoints
-        # Lest what is done here bring an endpoint back that is being deleted or disabled.
-        return endpoints.select_for_update(no_key=True)
 
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
         return NewEndpointSerializer if self.action == "create" else EndpointSerializer
@@ -216,13 +218,11 @@ class EndpointViewSet(ModelViewSet[Endpoint]):
     partial_update=extend_schema(summary="Switch a subscription on or off"),
     destroy=extend_schema(summary="Delete a subscription"),
 )
-class SubscriptionViewSet(ModelViewSet[Subscription]):
+class SubscriptionViewSet(LockingViewSet[Subscription]):
     """What endpoints ask for: one pattern each, which can be switched off and on."""
 
     queryset = Subscription.objects.all()
-    filter_backends = [QueryFilter]
     filter_class = SubscriptionFilters
-    http_method_names = METHODS
 
     def get_serializer_class(self) -> type[BaseSerializer[Subscription]]:
         return NewSubscriptionSerializer if self.action == "create" else SubscriptionSerializer

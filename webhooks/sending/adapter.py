@@ -7,7 +7,9 @@ from time import monotonic
 from typing import Any
 
 import urllib3
+from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
+from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HeaderParsingError, SSLError
@@ -154,6 +156,15 @@ class GuardedAdapter(HTTPAdapter):
 
     def cert_verify(self, *_: object) -> None:
         """Leave the pool as it is: its TLS context verifies, and has its certificates already."""
+
+    def build_response(self, req: PreparedRequest, resp: BaseHTTPResponse) -> Response:
+        """Leave the cookies out: http.cookiejar prints a traceback where it fails to read one."""
+        response = Response()
+        response.request = req
+        response.status_code = resp.status
+        response.headers = CaseInsensitiveDict(resp.headers)
+        response.raw = resp
+        return response
 
 
 def as_failure(error: Exception) -> ExchangeFailed:

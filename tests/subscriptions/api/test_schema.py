@@ -32,7 +32,7 @@ def test_every_operation_says_what_it_does_and_how_it_can_end(schema: dict[str, 
         assert statuses & {"200", "201", "204"}, where
         assert "401" in statuses, where
         assert ("{" in path) <= ("404" in statuses), where
-        assert ("requestBody" in operation) <= ({"400", "413", "415"} <= statuses), where
+        assert ("requestBody" in operation) <= ({"400", "409", "413", "415"} <= statuses), where
 
 
 def test_the_scheme_of_the_key_is_described(schema: dict[str, Any]) -> None:

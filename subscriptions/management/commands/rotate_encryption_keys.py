@@ -1,0 +1,26 @@
+"""`manage.py rotate_encryption_keys`: bring every stored secret under the newest key."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from subscriptions.encryption import NotDecryptable
+from subscriptions.models import SigningSecret
+
+CHUNK = 500
+
+
+class Command(BaseCommand):
+    help = (
+        "Re-encrypts all stored secrets under the first of ENCRYPTION_KEYS. Put the new key first "
+        "and restart everything, run this, then drop the old key. It can be run again at any time."
+    )
+
+    def handle(self, **_: Any) -> None:
+        done, after = 0, None
+        try:
+            while chunk := SigningSecret.objects.reencrypt(after=after, limit=CHUNK):
+                done, after = done + len(chunk), chunk[-1]
+        except NotDecryptable as error:
+            raise CommandError(f"Stopped after {done} secrets. {error}") from error
+        self.stdout.write(f"{done} secrets are encrypted under the newest key.")

@@ -1,0 +1,45 @@
+import io
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import CommandError, call_command
+
+from subscriptions.management.commands import rotate_encryption_keys
+from subscriptions.models import SigningSecret
+from tests.conftest import Configure, MakeEndpoint
+
+pytestmark = pytest.mark.django_db
+
+OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+
+
+def rotate() -> str:
+    told = io.StringIO()
+    call_command("rotate_encryption_keys", stdout=told)
+    return told.getvalue()
+
+
+def test_every_secret_comes_under_the_newest_key(
+    make_endpoint: MakeEndpoint, configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rotate_encryption_keys, "CHUNK", 2)
+    configure(ENCRYPTION_KEYS=[OLD])
+    for _ in range(5):
+        make_endpoint()
+    before = {secret.pk: secret.reveal() for secret in SigningSecret.objects.all()}
+    configure(ENCRYPTION_KEYS=[NEW, OLD])
+    assert rotate() == "5 secrets are encrypted under the newest key.\n"
+    configure(ENCRYPTION_KEYS=[NEW])
+    assert {secret.pk: secret.reveal() for secret in SigningSecret.objects.all()} == before
+
+
+def test_a_secret_that_no_key_opens_stops_it_and_nothing_is_lost(
+    make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(ENCRYPTION_KEYS=[OLD])
+    make_endpoint()
+    kept = SigningSecret.objects.get().ciphertext
+    configure(ENCRYPTION_KEYS=[NEW])
+    with pytest.raises(CommandError, match="put the key that encrypted it back"):
+        rotate()
+    assert SigningSecret.objects.get().ciphertext == kept
