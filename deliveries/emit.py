@@ -25,7 +25,11 @@ TEST_EVENT = "angarium.test"
 
 
 class InvalidEvent(ValueError):
-    """An argument of emit() that is no good; nothing was written."""
+    """An argument of emit() that is no good, named by `field`; nothing was written."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class IdempotencyConflict(InvalidEvent):
@@ -117,11 +121,13 @@ def _in_utc(occurred_at: datetime | None) -> datetime | None:
     if occurred_at is None:
         return None
     if occurred_at.tzinfo is None:
-        raise InvalidEvent("occurred_at has no time zone: pass an aware datetime.")
+        raise InvalidEvent("occurred_at", "occurred_at has no time zone: pass an aware datetime.")
     try:
         return occurred_at.astimezone(UTC)
     except OverflowError as error:
-        raise InvalidEvent("occurred_at is outside the years 1 to 9999 of UTC.") from error
+        raise InvalidEvent(
+            "occurred_at", "occurred_at is outside the years 1 to 9999 of UTC."
+        ) from error
 
 
 def _check_key(idempotency_key: str | None) -> None:
@@ -129,7 +135,8 @@ def _check_key(idempotency_key: str | None) -> None:
         not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY or not idempotency_key.isprintable()
     ):
         raise InvalidEvent(
-            f"idempotency_key must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters."
+            "idempotency_key",
+            f"idempotency_key must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters.",
         )
 
 
@@ -141,9 +148,9 @@ def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
     try:
         known = Subscriber.objects.filter(pk=subscriber).exists()
     except ValidationError as error:
-        raise InvalidEvent(error.messages[0]) from error
+        raise InvalidEvent("subscriber", error.messages[0]) from error
     if not known:
-        raise InvalidEvent(f"There is no subscriber {subscriber}.")
+        raise InvalidEvent("subscriber", f"There is no subscriber {subscriber}.")
     return subscriber
 
 
@@ -172,6 +179,7 @@ def _check_same_content(first: Event, again: Event, occurred_at: datetime | None
         or (occurred_at is not None and first.occurred_at != occurred_at)
     ):
         raise IdempotencyConflict(
+            "idempotency_key",
             f"The idempotency key {again.idempotency_key!r} belongs to {first.pk}, an event with "
-            "other content: use a new key for a new event."
+            "other content: use a new key for a new event.",
         )

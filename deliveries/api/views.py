@@ -115,9 +115,9 @@ class EventViewSet(ReadOnlyModelViewSet[Event]):
         except InvalidPayload as error:
             raise ValidationError({"data": [str(error)]}) from error
         except IdempotencyConflict as error:
-            raise Unprocessable({"idempotency_key": [str(error)]}) from error
+            raise Unprocessable({error.field: [str(error)]}) from error
         except InvalidEvent as error:
-            raise ValidationError({"idempotency_key": [str(error)]}) from error
+            raise ValidationError({error.field: [str(error)]}) from error
         return Response(EventSerializer(event).data, status=200 if event.repeated else 201)
 
 
