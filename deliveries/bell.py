@@ -5,10 +5,9 @@ lost, is made good by the sweeps, so ringing never fails and never takes long.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from time import monotonic
-from typing import Any
 from uuid import UUID
 
 from celery import Celery
@@ -58,16 +57,21 @@ class Bell:
             logger.warning("The broker does not say how long %s is (%s).", queue, error)
             return None
 
-    def publish(self, task: str, arguments: Iterable[tuple[Any, ...]]) -> bool:
-        """Send one message of `task` for each tuple of arguments; say whether that worked."""
+    def publish(self, task: str, messages: Iterable[tuple[str, float | None]]) -> bool:
+        """Send one message of `task` for each argument and countdown; say whether that worked."""
         if monotonic() < self.quiet_until:
             return False
         try:
             pool = producers[self.connection]
             with pool.acquire(block=True, timeout=PATIENCE) as producer, producer.batch():
-                for args in arguments:
+                for argument, countdown in messages:
                     self.app.send_task(
-                        task, args, producer=producer, retry=False, ignore_result=True
+                        task,
+                        (argument,),
+                        countdown=countdown,
+                        producer=producer,
+                        retry=False,
+                        ignore_result=True,
                     )
         except Exception as error:
             self.quiet_until = monotonic() + QUIET_AFTER_FAILURE
@@ -89,9 +93,16 @@ def room() -> int:
 
 def ring(deliveries: Iterable[UUID]) -> None:
     """Ask the workers to deliver; returns within a second whatever the broker does."""
-    _bell().publish(DELIVER, [(from_uuid("dlv", delivery),) for delivery in deliveries])
+    _bell().publish(DELIVER, [(from_uuid("dlv", delivery), None) for delivery in deliveries])
+
+
+def ring_later(deliveries: Mapping[UUID, float]) -> None:
+    """Ask the workers to deliver, each after a countdown of so many seconds."""
+    _bell().publish(
+        DELIVER, [(from_uuid("dlv", delivery), wait) for delivery, wait in deliveries.items()]
+    )
 
 
 def ring_for_fan_out(events: Iterable[str]) -> None:
     """Ask the workers to make the deliveries of these events."""
-    _bell().publish(FAN_OUT, [(event,) for event in events])
+    _bell().publish(FAN_OUT, [(event, None) for event in events])

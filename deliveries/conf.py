@@ -46,6 +46,11 @@ class DeliverySettings:
     retry_countdown_max: float = 5 * MINUTE
     """Waits up to this are a Celery countdown; longer ones are parked in the database."""
 
+    endpoint_max_in_flight: int = 20
+    """How many deliveries an endpoint may have in flight in one courier, unless it says so."""
+    courier_grace: float = 20.0
+    """How long a courier that is told to end lets deliveries in flight finish."""
+
     lost_after: float = 30.0
     """A message unseen for so long is taken for lost, and the delivery is enqueued again."""
     queue_limit: int = 10_000

@@ -43,10 +43,10 @@ CLAIM = """
           FROM free, subscriptions_endpoint endpoint
          WHERE delivery.id = free.id AND endpoint.id = delivery.endpoint_id
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
-               delivery.round_start, delivery.state, endpoint.url
+               delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
-           claimed.url,
+           claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
            ARRAY(SELECT secret.ciphertext FROM subscriptions_signingsecret secret
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
@@ -92,6 +92,23 @@ RECORD = """
     SELECT id FROM recorded
 """
 
+PUT_BACK = """
+    UPDATE deliveries_delivery delivery
+       SET state = 'waiting',
+           attempt_number = attempt_number - 1,
+           lease_expires_at = NULL,
+           next_attempt_at = now() + make_interval(secs => ours.wait),
+           rung_at = NULL
+      FROM (SELECT held.id, result.wait
+              FROM deliveries_delivery held
+              JOIN unnest(%(ids)s::uuid[], %(numbers)s::int[], %(waits)s::float8[])
+                   AS result (id, number, wait) USING (id)
+             WHERE held.state = 'sending' AND held.attempt_number = result.number
+             ORDER BY held.id
+               FOR NO KEY UPDATE OF held) ours
+     WHERE delivery.id = ours.id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -114,6 +131,7 @@ class Claim:
 
     lease: Lease
     url: str
+    max_in_flight: int
     secrets: Sequence[str]
     """The endpoint's signing secrets, newest first, as they are stored: encrypted."""
     event: UUID
@@ -128,8 +146,16 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
     Those whose endpoint is paused or disabled become held, those whose endpoint is deleted become
     discarded; neither uses up an attempt.
     """
+    settings = part(DeliverySettings)
     with connection.cursor() as cursor:
-        cursor.execute(CLAIM, {"ids": list(deliveries), "lease": part(DeliverySettings).lease})
+        cursor.execute(
+            CLAIM,
+            {
+                "ids": list(deliveries),
+                "lease": settings.lease,
+                "max_in_flight": settings.endpoint_max_in_flight,
+            },
+        )
         return [Claim(Lease(*row[:4]), *row[4:]) for row in cursor.fetchall()]
 
 
@@ -180,3 +206,20 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
         for lease, _, verdict in ours
         if verdict.wait is not None and verdict.wait <= settings.retry_countdown_max
     }
+
+
+def put_back(leases: Sequence[tuple[Lease, float]]) -> None:
+    """Give claims back that were not attempted, each to be due again after some seconds.
+
+    The attempt number goes back too, so that none is used up: only the holder of a live lease may
+    do this, and never attempts with it after.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            PUT_BACK,
+            {
+                "ids": [lease.delivery for lease, _ in leases],
+                "numbers": [lease.attempt_number for lease, _ in leases],
+                "waits": [wait for _, wait in leases],
+            },
+        )

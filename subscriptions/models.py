@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Self
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -99,6 +99,12 @@ class Endpoint(models.Model):
     url = models.CharField(max_length=2048, validators=[check_endpoint_url])
     description = models.CharField(max_length=500, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
+    max_in_flight = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="How many deliveries it gets at a time from one worker; the default if empty.",
+    )
     disabled_reason = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     last_success_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -118,6 +124,9 @@ class Endpoint(models.Model):
             models.CheckConstraint(
                 name="endpoint_state_is_known",
                 condition=models.Q(state__in=["active", "paused", "disabled", "deleted"]),
+            ),
+            models.CheckConstraint(
+                name="endpoint_has_room_for_a_delivery", condition=~models.Q(max_in_flight=0)
             ),
         ]
 

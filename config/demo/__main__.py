@@ -49,10 +49,10 @@ def main() -> int:
     except KeyboardInterrupt:
         code = INTERRUPTED if once else 0
     except ChildFailed as failure:
-        console.print(board.failure(str(failure), failure.last_lines), no_wrap=True, crop=True)
+        console.print(board.failure(str(failure), failure.last_lines), soft_wrap=True)
         code = 1
     except (ApiRefused, psycopg.OperationalError) as error:
-        console.print(board.failure(str(error)))
+        console.print(board.failure(str(error)), soft_wrap=True)
         code = 1
     else:
         code = 1 if differences else 0

@@ -84,7 +84,7 @@ class Board:
     def draw(self, standings: Mapping[UUID, Standing], headline: str, width: int) -> Group:
         """The picture for a screen of so many columns."""
         table = self._table(standings, bars=width >= WIDTH_WITH_BARS)
-        return Group("", Text(headline, "bold"), "", table, "", *self._ways_in())
+        return Group("", Text(headline, "bold"), "", table, *self._ways_in(), "")
 
     def _table(self, standings: Mapping[UUID, Standing], *, bars: bool) -> Table:
         table = Table(
@@ -118,7 +118,7 @@ class Board:
         web, password, key = self.access.web, self.access.password, self.access.key
         return [
             Text.from_markup(
-                f"[bold]Admin[/]  {web}/admin/  as [bold]admin[/] with [bold]{password}[/]\n"
+                f"\n[bold]Admin[/]  {web}/admin/  as [bold]admin[/] with [bold]{password}[/]\n"
                 f"[bold]API[/]    {web}/api/docs/\n\n"
                 "Emit an event yourself:\n[cyan]"
                 f"  curl {web}/api/v1/events/ \\\n"

@@ -34,6 +34,9 @@ class Child:
     def is_running(self) -> bool:
         return self.process.poll() is None
 
+    def is_ready(self) -> bool:
+        return self.ready is None or self.ready in self.said()
+
     def said(self) -> str:
         return self.log.read_text(errors="replace")
 
@@ -86,8 +89,7 @@ class Processes:
 
     def wait_until_ready(self) -> None:
         for child in self.children:
-            if child.ready:
-                self._wait(child, lambda child=child: child.ready in child.said())
+            self._wait(child, child.is_ready)
 
     def begin(self, name: str, *command: str, **environment: str) -> Child:
         """Start a task."""

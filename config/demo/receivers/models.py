@@ -11,5 +11,7 @@ class Arrival(models.Model):
     type = models.CharField(max_length=128)
     data = models.JSONField()
 
+    objects: models.Manager["Arrival"] = models.Manager()
+
     def __str__(self) -> str:
         return f"{self.receiver}: {self.event}"

@@ -1,0 +1,1 @@
+"""The fast lane: a Celery pool that streams deliveries through the worker's own event loop."""

@@ -1,0 +1,232 @@
+"""Deliveries as streams on an event loop: claim, send, record, each step for many at once."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from kombu.asynchronous import Hub
+
+from deliveries import bell
+from deliveries.courier.gate import Gate
+from deliveries.pipeline import Claim, Lease, claim, put_back, record
+from deliveries.rendering import Unrenderable, render
+from webhooks.sending.curl_sender import CurlSender
+from webhooks.sending.outcome import Outcome, OutcomeKind
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+"""Deliveries claimed, or recorded, in one statement at most."""
+
+GATHERING = 0.003
+"""Seconds in which a batch gathers while the courier is busy; one that is idle does not wait."""
+
+RECOVERY = 1.0
+"""Seconds until a statement that failed is tried again."""
+
+GATEKEEPING = 0.25
+"""Seconds between two looks at who waits too long at the gates."""
+
+
+@dataclass(eq=False, slots=True)
+class Parcel:
+    """A delivery on its way through the courier."""
+
+    delivery: UUID
+    done: Callable[[], None]
+    """To be called when the message may be acknowledged."""
+    claim: Claim | None = None
+
+
+class Courier:
+    """Takes deliveries in by `submit`, with at most `limit` in flight.
+
+    What the database refuses to claim or record just then is tried again, and holds its place
+    meanwhile, so that a database that is away slows the courier down and loses nothing.
+    """
+
+    def __init__(self, hub: Hub, sender: CurlSender, *, limit: int) -> None:
+        self.hub = hub
+        self.sender = sender
+        self.limit = limit
+        self.closing = False
+        self.submitted: deque[Parcel] = deque()
+        self.claimed = 0
+        """How many are between claim and record."""
+        self.ended: list[tuple[Parcel, Lease, Outcome]] = []
+        self.gates: dict[UUID, Gate[Parcel]] = {}
+        self._claim_planned = False
+        self._record_planned = False
+        self._gatekeeping_planned = False
+
+    def submit(self, delivery: UUID, done: Callable[[], None]) -> None:
+        """Deliver; `done` is called once the rows say what came of it."""
+        self.submitted.append(Parcel(delivery, done))
+        self._plan_claim()
+
+    def drain(self, until: float) -> None:
+        """Take nothing more in, and run the loop until all in flight is recorded, or it is late.
+
+        What is not done by `until` (of time.monotonic) goes back to its rows.
+        """
+        self.closing = True
+        self.submitted.clear()
+        loop = self.hub.create_loop()
+        while self.claimed and time.monotonic() < until:
+            next(loop)
+        left = [
+            (parcel.claim.lease, 0.0)
+            for gate in self.gates.values()
+            for parcel in (*gate.under_way, *gate.waiting)
+            if parcel.claim
+        ]
+        if left:
+            logger.warning("%d deliveries did not end in time and go back", len(left))
+            put_back(left)
+        self.sender.close()
+
+    # Claiming
+
+    def _plan_claim(self) -> None:
+        if self._claim_planned or self.closing or not self.submitted or self._room() <= 0:
+            return
+        self._claim_planned = True
+        if self.claimed:
+            self.hub.call_later(GATHERING, self._claim)
+        else:
+            self.hub.call_soon(self._claim)
+
+    def _room(self) -> int:
+        return self.limit - self.claimed
+
+    def _claim(self) -> None:
+        self._claim_planned = False
+        if self.closing:
+            return
+        size = min(BATCH, len(self.submitted), self._room())
+        parcels = [self.submitted.popleft() for _ in range(size)]
+        by_delivery = {parcel.delivery: parcel for parcel in parcels}
+        try:
+            claims = claim(by_delivery)
+        except Exception:
+            logger.exception("claiming failed; it is tried again")
+            connection.close()
+            self.submitted.extendleft(reversed(parcels))
+            self._claim_planned = True
+            self.hub.call_later(RECOVERY, self._claim)
+            return
+        for ours in claims:
+            parcel = by_delivery[ours.lease.delivery]
+            parcel.claim = ours
+            self.claimed += 1
+            gate = self.gates.get(ours.lease.endpoint)
+            if gate is None:
+                gate = self.gates[ours.lease.endpoint] = Gate(ours.max_in_flight)
+            gate.limit = ours.max_in_flight
+            if gate.enter(parcel, time.monotonic()):
+                self._send(parcel, ours)
+            else:
+                self._plan_gatekeeping()
+        for parcel in parcels:
+            if parcel.claim is None:
+                parcel.done()  # it is another's, or not due, or at rest
+        self._plan_claim()
+
+    # Sending
+
+    def _send(self, parcel: Parcel, ours: Claim) -> None:
+        def ended(outcome: Outcome) -> None:
+            self._ended(parcel, ours, outcome)
+
+        try:
+            request = render(ours, timestamp=int(time.time()))
+        except Unrenderable as error:
+            outcome = Outcome(kind=OutcomeKind.UNRENDERABLE, error=str(error))
+            self.hub.call_soon(ended, outcome)
+        else:
+            self.sender.start(request, ended)
+
+    def _ended(self, parcel: Parcel, ours: Claim, outcome: Outcome) -> None:
+        endpoint = ours.lease.endpoint
+        gate = self.gates[endpoint]
+        following = gate.leave(parcel, time.monotonic())
+        if following is not None and following.claim is not None:
+            self._send(following, following.claim)
+        elif gate.idle and len(self.gates) > self.limit:
+            del self.gates[endpoint]
+        self.ended.append((parcel, ours.lease, outcome))
+        self._plan_record()
+
+    # Recording
+
+    def _plan_record(self) -> None:
+        if self._record_planned:
+            return
+        self._record_planned = True
+        if self.claimed > len(self.ended):
+            self.hub.call_later(GATHERING, self._record)
+        else:
+            self.hub.call_soon(self._record)
+
+    def _record(self) -> None:
+        self._record_planned = False
+        batch, self.ended = self.ended[:BATCH], self.ended[BATCH:]
+        try:
+            retries = record([(lease, outcome) for _, lease, outcome in batch])
+        except Exception:
+            logger.exception("recording failed; it is tried again")
+            connection.close()
+            self.ended[:0] = batch
+            self._record_planned = True
+            self.hub.call_later(RECOVERY, self._record)
+            return
+        if retries:
+            bell.ring_later(retries)
+        self._finish([parcel for parcel, _, _ in batch])
+        if self.ended:
+            self._plan_record()
+
+    def _finish(self, parcels: list[Parcel]) -> None:
+        self.claimed -= len(parcels)
+        for parcel in parcels:
+            parcel.done()
+        self._plan_claim()
+
+    # Gatekeeping
+
+    def _plan_gatekeeping(self) -> None:
+        if not self._gatekeeping_planned:
+            self._gatekeeping_planned = True
+            self.hub.call_later(GATEKEEPING, self._keep_gates)
+
+    def _keep_gates(self) -> None:
+        self._gatekeeping_planned = False
+        now = time.monotonic()
+        returns: list[tuple[Parcel, float]] = [
+            one for gate in self.gates.values() if gate.waiting for one in gate.send_back(now)
+        ]
+        if returns:
+            try:
+                put_back([(p.claim.lease, wait) for p, wait in returns if p.claim])
+            except Exception:
+                # Their leases will run out, and the sweep takes them back.
+                logger.exception("putting back failed")
+                connection.close()
+            self._finish([parcel for parcel, _ in returns])
+        if any(gate.waiting for gate in self.gates.values()):
+            self._plan_gatekeeping()
+
+
+def statistics(courier: Courier) -> dict[str, Any]:
+    """What `celery inspect stats` shows of the courier."""
+    return {
+        "submitted": len(courier.submitted),
+        "claimed": courier.claimed,
+        "in-flight": sum(len(gate.under_way) for gate in courier.gates.values()),
+        "waiting-at-gates": sum(len(gate.waiting) for gate in courier.gates.values()),
+    }

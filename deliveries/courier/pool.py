@@ -1,0 +1,97 @@
+"""The courier as a Celery pool: `worker_pool = "deliveries.courier.pool:CourierPool"`.
+
+`deliver` tasks become streams on the consumer's event loop; any other task runs at once, as in the
+solo pool. To Celery each is an ordinary task: it accepts, revokes, waits for its ETA, and is told
+of its end by Celery's own callback, which acknowledges the message.
+"""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from celery.concurrency.solo import TaskPool
+from kombu.asynchronous import Hub
+from kombu.utils.json import loads
+
+from deliveries.bell import DELIVER
+from deliveries.conf import DeliverySettings
+from deliveries.courier.courier import Courier, statistics
+from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.ids import to_uuid
+from webhooks.sending.curl_sender import CurlSender
+from webhooks.sending.outcome import Limits
+
+Callback = Callable[..., None]
+
+
+class CourierPool(TaskPool):
+    """At most `limit` deliveries (the worker's --concurrency) in flight in this one process."""
+
+    def __init__(self, limit: int | None = None, **options: Any) -> None:
+        super().__init__(limit, **options)
+        self.limit = limit or 1
+        self.courier: Courier | None = None
+
+    def register_with_event_loop(self, loop: Hub) -> None:
+        """Called whenever the consumer's loop starts: at first, and after the broker was lost."""
+        if self.courier is None:
+            settings = part(DeliverySettings)
+            sender = CurlSender(
+                policy=part(SubscriptionSettings).address_policy(),
+                limits=Limits(connect_timeout=settings.connect_timeout, timeout=settings.timeout),
+                user_agent=settings.user_agent,
+                loop=loop,
+            )
+            self.courier = Courier(loop, sender, limit=self.limit)
+        else:
+            self.courier.sender.watch_again()
+
+    def on_apply(
+        self,
+        target: Callback,
+        args: Any = (),
+        kwargs: Any = None,
+        callback: Callback | None = None,
+        accept_callback: Callback | None = None,
+        **options: Any,
+    ) -> Any:
+        delivery = _delivery(args) if self.courier else None
+        if self.courier is None or delivery is None or callback is None:
+            return super().on_apply(
+                target, args, kwargs, callback=callback, accept_callback=accept_callback, **options
+            )
+        began = time.monotonic()
+        if accept_callback is not None:
+            accept_callback(os.getpid(), began)
+
+        def done() -> None:
+            callback((0, None, time.monotonic() - began))
+
+        self.courier.submit(delivery, done)
+        return None
+
+    def on_stop(self) -> None:
+        if self.courier is not None:
+            self.courier.drain(until=time.monotonic() + part(DeliverySettings).courier_grace)
+
+    def _get_info(self) -> dict[str, Any]:
+        info: dict[str, Any] = super()._get_info()
+        info["max-concurrency"] = self.limit
+        if self.courier is not None:
+            info["courier"] = statistics(self.courier)
+        return info
+
+
+def _delivery(args: Any) -> UUID | None:
+    """The delivery that a task is to deliver; None where the task is another, or makes no sense."""
+    if not args or args[0] != DELIVER:
+        return None
+    body = args[3]
+    try:
+        [positional, *_] = loads(body) if isinstance(body, bytes | str | memoryview) else body
+        [delivery] = positional
+        return to_uuid(delivery)
+    except (TypeError, ValueError):
+        return None  # the task itself, run the usual way, says what is wrong
