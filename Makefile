@@ -1,11 +1,12 @@
 # make demo   the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test   the whole test suite, on real servers
 # make check  style, types, import directions
+# make bench  Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for a part of it)
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test check format lock clean
+.PHONY: demo test bench check format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -13,6 +14,10 @@ demo: .venv/installed
 test: .venv/installed
 	$(BIN)/python -m pytest $(ARGS)
 
+bench: .venv/installed
+	$(BIN)/python -m tests.bench $(ARGS)
+
+check: export DEBUG = 1
 check: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -109,6 +109,12 @@ CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"housekeeping": {}, "deliveries": {}}
 CELERY_TASK_ROUTES = {"deliveries.deliver": {"queue": "deliveries"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
+# The fast lane streams deliveries in each worker's one process; the plain lane sends them one at a
+# time on Celery's own pools.
+if env.str("LANE", default="courier") == "courier":
+    CELERY_WORKER_POOL = "deliveries.courier.pool:CourierPool"
+    CELERY_WORKER_CONCURRENCY = env.int("COURIER_CONCURRENCY", default=200)
+    CELERY_WORKER_PREFETCH_MULTIPLIER = 2
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
@@ -154,7 +160,9 @@ ANGARIUM_VARIABLES = {
     "ALLOWED_NETWORKS": env.list,
     "BLOCKED_NETWORKS": env.list,
     "CONNECT_TIMEOUT": env.float,
+    "COURIER_GRACE": env.float,
     "DEAD_LETTER_RETENTION": env.float,
+    "ENDPOINT_MAX_IN_FLIGHT": env.int,
     "EVENT_RETENTION": env.float,
     "FAN_OUT_INLINE_LIMIT": env.int,
     "FAN_OUT_CHUNK": env.int,

@@ -74,7 +74,7 @@ def worker(log: Path, *options: str, **environment: str) -> Iterator[Process]:
     """A Celery worker that is ready, with short waits unless `environment` says otherwise."""
     process = Process(
         log,
-        *("celery", "-A", "config", "worker", "--concurrency", "2", "--loglevel", "INFO"),
+        *("celery", "-A", "config", "worker", "--loglevel", "INFO"),
         *("--without-gossip", "--without-mingle", *options),
         environment={**QUICK, **environment},
     )

@@ -20,7 +20,7 @@ from config.demo import board, check, system
 from config.demo.cast import RECEIVERS
 from config.demo.databases import fresh_database
 from config.demo.processes import Child, ChildFailed, Processes
-from config.demo.registration import Api, ApiRefused, register
+from config.demo.registration import Api, ApiRefused, register, register_event_types
 from config.demo.signals import EndSignals
 from config.embedded import free_port, servers
 from deliveries.event_lines import parse
@@ -56,7 +56,7 @@ def main() -> int:
         code = 1
     else:
         code = 1 if differences else 0
-    if code == 1:
+    if code == 1 and any(logs.iterdir()):
         console.print(f"The logs are in {logs.relative_to(ROOT)}/")
     else:
         shutil.rmtree(logs)
@@ -94,8 +94,7 @@ def demonstrate(console: Console, signals: EndSignals, logs: Path, *, once: bool
         with step(console, "Four receivers, registered through the API"):
             events = [parse(line) for line in EVENTS.read_bytes().splitlines()]
             api = Api(f"{web}/api/v1", access.key)
-            for event_type in sorted({event.type for event in events}):
-                api.post("event-types/", {"name": event_type})
+            register_event_types(api, {event.type for event in events})
             hooks = f"127.0.0.1:{free_port()}"
             registrations = [
                 register(api, receiver, f"http://{hooks}/{receiver.name}/")

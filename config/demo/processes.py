@@ -120,7 +120,7 @@ class Processes:
     def _start(
         self, name: str, command: tuple[str, ...], environment: Mapping[str, str], ready: str | None
     ) -> Child:
-        log = self.logs / f"{name.replace(' ', '-')}.log"
+        log = self.logs / f"{name}.log"
         with self.signals.shield(), log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, *command],

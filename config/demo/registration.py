@@ -46,7 +46,7 @@ class Api:
 
 
 def register_event_types(api: Api, names: Iterable[str]) -> None:
-    for name in names:
+    for name in sorted(names):
         api.post("event-types/", {"name": name})
 
 

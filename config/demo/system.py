@@ -74,6 +74,7 @@ def start_services(processes: Processes) -> str:
         *("worker", *CELERY, "worker", "--loglevel", "INFO"),
         *("--pool", "threads", "--concurrency", "16"),
         ready=" ready.",
+        LANE="plain",
     )
     processes.serve(
         *("beat", *CELERY, "beat", "--loglevel", "INFO", "--pidfile", ""), ready="beat: Starting"

@@ -101,7 +101,7 @@ class GuardedConnection(HTTPConnection):
 
 
 class GuardedTLSConnection(GuardedConnection, HTTPSConnection):
-    pass
+    """The same over TLS."""
 
 
 class GuardedPool(HTTPConnectionPool):

@@ -35,7 +35,7 @@ class Dialer:
         """Connect to an address that the name has now.
 
         It is looked up once and all its addresses are judged, so that a name which resolves anew
-        to another address (DNS rebinding) gains nothing. Raises TimeoutError, ExchangeFailed.
+        to another address (DNS rebinding) gains nothing. Raises OSError, ExchangeFailed.
         """
         deadline = Deadline(min(self.timeout, deadline.seconds_left()))
         addresses = self._addresses(host, deadline)
@@ -48,7 +48,7 @@ class Dialer:
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             try:
                 return _connect(address, port, deadline, deadline.seconds_left() / left)
-            except (TimeoutError, ExchangeFailed) as error:
+            except (OSError, ExchangeFailed) as error:
                 failure = error
         raise failure
 

@@ -121,6 +121,7 @@ class Command(BaseCommand):
         tally = Tally()
         with _opened(file) as stream:
             try:
+                connection.ensure_connection()
                 owner = _subscriber(subscriber)
                 with _progress(stream, console) as show:
                     for line in read_lines(stream, limit=limit):
@@ -157,7 +158,6 @@ def _opened(file: str) -> AbstractContextManager[IO[bytes]]:
 
 
 def _subscriber(id: str | None) -> Subscriber | None:
-    connection.ensure_connection()
     if id is None:
         return None
     try:

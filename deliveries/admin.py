@@ -1,0 +1,452 @@
+"""The admin of events, deliveries and dead letters; test events for endpoints."""
+
+import json
+from collections.abc import Callable, Collection
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import JSONObject
+from django.forms import Media
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from deliveries import operations
+from deliveries.emit import TEST_EVENT, emit_test_event
+from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from subscriptions.admin import (
+    EndpointAdmin,
+    RecordAdmin,
+    RecordInline,
+    SubscriberFilter,
+    SubscriberForm,
+    mark,
+    moment,
+)
+from subscriptions.ids import lowest_uuid_at, to_uuid
+from subscriptions.models import Endpoint, EndpointQuerySet
+
+if TYPE_CHECKING:
+    InlineFormSet = BaseInlineFormSet[Any, Any, Any]
+else:
+    InlineFormSet = BaseInlineFormSet
+
+Operation = Callable[[Collection[UUID]], list[UUID]]
+State = Delivery.State
+
+DELIVERIES_SHOWN = 50
+TONES = {
+    State.PENDING: "busy",
+    State.SENDING: "busy",
+    State.WAITING: "waiting",
+    State.HELD: "waiting",
+    State.DELIVERED: "good",
+    State.DEAD: "bad",
+    State.DISCARDED: "over",
+}
+UNDER_WAY = [State.PENDING, State.SENDING, State.WAITING, State.HELD]
+
+
+def state_of(delivery: Delivery) -> SafeString:
+    state = State(delivery.state)
+    return mark(state.value, TONES[state])
+
+
+def text(value: str) -> SafeString | str:
+    """Text from outside, as it is."""
+    return format_html('<pre class="text">{}</pre>', value) if value else "-"
+
+
+def deliveries_of(row_id: str, label: object) -> SafeString:
+    """A link to the deliveries of an event or an endpoint."""
+    url = reverse("admin:deliveries_delivery_changelist", query={"q": row_id})
+    return format_html('<a href="{}">{}</a>', url, label)
+
+
+class CreatedFilter(admin.SimpleListFilter):
+    """Goes by the ids, which sort by time and are indexed."""
+
+    title = parameter_name = "created"
+    hours = {
+        "hour": ("in the last hour", 1),
+        "day": ("in the last 24 hours", 24),
+        "week": ("in the last 7 days", 7 * 24),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(choice, label) for choice, (label, _) in self.hours.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in self.hours:
+            return queryset
+        _, hours = self.hours[self.value() or ""]
+        return queryset.filter(pk__gte=lowest_uuid_at(timezone.now() - timedelta(hours=hours)))
+
+
+class HistoryAdmin(RecordAdmin):
+    """What Angarium alone writes."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return flatten(self.fields or [])
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+
+class FirstDeliveries(InlineFormSet):
+    def get_queryset(self) -> QuerySet[Any]:
+        if not hasattr(self, "_queryset"):
+            self._queryset = super().get_queryset()[:DELIVERIES_SHOWN]
+        return self._queryset
+
+
+class DeliveryInline(RecordInline):
+    model = Delivery
+    classes: list[str] = []
+    formset = FirstDeliveries
+    fields = [
+        "endpoint",
+        "how_it_is",
+        "attempt_number",
+        "next_attempt_at",
+        "ended_at",
+    ]
+    verbose_name_plural = f"deliveries (the newest {DELIVERIES_SHOWN})"
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("endpoint")
+
+    @admin.display(description="state")
+    def how_it_is(self, delivery: Delivery) -> SafeString:
+        return state_of(delivery)
+
+
+@admin.register(Event)
+class EventAdmin(HistoryAdmin):
+    list_display = [
+        "id",
+        "type",
+        "subscriber",
+        "all_deliveries",
+        "delivered",
+        "under_way",
+        "dead",
+        "created",
+    ]
+    list_filter = [CreatedFilter]
+    sortable_by = ["id", "created"]
+    search_fields = ["type__exact", "idempotency_key__exact"]
+    search_help_text = (
+        "By event type, idempotency key, or the full id of an event, delivery or subscriber."
+    )
+    id_lookups = {"evt": "pk", "dlv": "deliveries", "sub": "subscriber"}
+    fields = [
+        "id",
+        "type",
+        "subscriber",
+        "occurred_at",
+        "created_at",
+        "idempotency_key",
+        ("all_deliveries", "delivered", "under_way", "dead"),
+        "data",
+    ]
+    inlines = [DeliveryInline]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        tally = (
+            Delivery.objects.filter(event=OuterRef("pk"))
+            .order_by()
+            .values("event")
+            .values(
+                tally=JSONObject(
+                    delivered=Count("pk", filter=Q(state=State.DELIVERED)),
+                    under_way=Count("pk", filter=Q(state__in=UNDER_WAY)),
+                    dead=Count("pk", filter=Q(state=State.DEAD)),
+                )
+            )
+        )
+        events: QuerySet[Any] = super().get_queryset(request).annotate(tally=Subquery(tally))
+        return events.select_related("subscriber").defer("payload")
+
+    @admin.display(description="deliveries")
+    def all_deliveries(self, event: Event) -> SafeString:
+        return deliveries_of(event.pk, event.delivery_count)
+
+    @admin.display
+    def delivered(self, event: Any) -> SafeString | str:
+        return self._count(event, "delivered", "good")
+
+    @admin.display
+    def under_way(self, event: Any) -> SafeString | str:
+        return self._count(event, "under_way", "busy")
+
+    @admin.display
+    def dead(self, event: Any) -> SafeString | str:
+        return self._count(event, "dead", "bad")
+
+    @admin.display(ordering="-pk")
+    def created(self, event: Event) -> SafeString | None:
+        return moment(event.created_at)
+
+    @admin.display
+    def data(self, event: Event) -> SafeString | str:
+        return text(json.dumps(event.data, indent=2, ensure_ascii=False))
+
+    def _count(self, event: Any, what: str, tone: str) -> SafeString | str:
+        count = (event.tally or {}).get(what, 0)
+        return mark(count, tone) if count else "0"
+
+
+class AttemptInline(RecordInline):
+    model = Attempt
+    fields = [
+        "number",
+        "outcome",
+        "status",
+        "took",
+        "error",
+        "response",
+        "ended",
+    ]
+
+    @admin.display
+    def took(self, attempt: Attempt) -> str:
+        return f"{attempt.duration_ms} ms"
+
+    @admin.display
+    def ended(self, attempt: Attempt) -> str:
+        return f"{timezone.localtime(attempt.ended_at):%Y-%m-%d %H:%M:%S}"
+
+    @admin.display
+    def response(self, attempt: Attempt) -> SafeString | str:
+        return text(attempt.response_body)
+
+
+class DeadLetterInline(RecordInline):
+    model = DeadLetter
+    fields = ["reason", "last_error", "died_at", "resolution", "resolved_at"]
+    verbose_name_plural = "dead letters"
+
+
+class OwnerFilter(SubscriberFilter):
+    lookup = "endpoint__subscriber"
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(HistoryAdmin):
+    list_display = [
+        "id",
+        "event_type",
+        "endpoint",
+        "how_it_is",
+        "last_outcome",
+        "attempts",
+        "next_attempt",
+        "created",
+    ]
+    list_filter = ["state", OwnerFilter, CreatedFilter]
+    # Other columns have no index to go by.
+    sortable_by = ["id", "created"]
+    search_fields = ["event__type__exact", "event__idempotency_key__exact"]
+    search_help_text = (
+        "By event type, idempotency key, or the full id of a delivery, event, endpoint or "
+        "subscriber."
+    )
+    id_lookups = {
+        "dlv": "pk",
+        "evt": "event",
+        "ep": "endpoint",
+        "sub": "endpoint__subscriber",
+        "dead": "dead_letters",
+    }
+    actions = ["retry_now", "redrive", "discard"]
+    fields = [
+        "id",
+        "event",
+        "endpoint",
+        "how_it_is",
+        "attempt_number",
+        "next_attempt_at",
+        "lease_expires_at",
+        "created_at",
+        "ended_at",
+    ]
+    inlines = [AttemptInline, DeadLetterInline]
+
+    @property
+    def media(self) -> Media:
+        return super().media + SubscriberForm().media
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number")
+        outcome = last.values(last=JSONObject(outcome="outcome", status="status"))[:1]
+        deliveries: QuerySet[Any] = super().get_queryset(request).annotate(last=Subquery(outcome))
+        return deliveries.select_related("event", "endpoint").defer("event__payload")
+
+    @admin.display
+    def event_type(self, delivery: Delivery) -> str:
+        return delivery.event.type
+
+    @admin.display(description="state")
+    def how_it_is(self, delivery: Delivery) -> SafeString:
+        return state_of(delivery)
+
+    @admin.display
+    def attempts(self, delivery: Delivery) -> int:
+        return delivery.attempt_number
+
+    @admin.display
+    def next_attempt(self, delivery: Delivery) -> SafeString | None:
+        return moment(delivery.next_attempt_at)
+
+    @admin.display
+    def last_outcome(self, delivery: Any) -> str | None:
+        if delivery.last is None:
+            return None
+        outcome = Attempt(**delivery.last)
+        return f"{outcome.get_outcome_display()} {outcome.status or ''}".rstrip()
+
+    @admin.display(ordering="-pk")
+    def created(self, delivery: Delivery) -> SafeString | None:
+        return moment(delivery.created_at)
+
+    @admin.action(description="Retry now instead of when it is due", permissions=["change"])
+    def retry_now(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        self._operate(request, deliveries, operations.retry_now, "retried now")
+
+    @admin.action(description="Redrive what is dead", permissions=["change"])
+    def redrive(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        self._operate(request, deliveries, operations.redrive, "redriven")
+
+    @admin.action(description="Discard what is not delivered", permissions=["change"])
+    def discard(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        self._operate(request, deliveries, operations.discard, "discarded")
+
+    def _operate(
+        self,
+        request: HttpRequest,
+        deliveries: QuerySet[Delivery],
+        operation: Operation,
+        done: str,
+    ) -> None:
+        chosen = [to_uuid(pk) for pk in deliveries.values_list("pk", flat=True)]
+        self.report(request, len(operation(chosen)), len(chosen), done)
+
+
+class OpenFilter(admin.SimpleListFilter):
+    title = parameter_name = "resolution"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "open"), ("resolved", "resolved")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        is_open = Q(resolution="")
+        by_choice = {"open": is_open, "resolved": ~is_open}
+        return queryset.filter(by_choice.get(self.value() or "", Q()))
+
+
+@admin.register(DeadLetter)
+class DeadLetterAdmin(HistoryAdmin):
+    list_display = [
+        "event_type",
+        "endpoint",
+        "reason",
+        "last_error",
+        "died",
+        "how_it_is",
+    ]
+    list_filter = [OpenFilter, "reason", CreatedFilter]
+    search_fields = ["delivery__event__type__exact", "last_error"]
+    search_help_text = (
+        "By event type, last error, or the full id of a dead letter, delivery, event or endpoint."
+    )
+    id_lookups = {
+        "dead": "pk",
+        "dlv": "delivery",
+        "evt": "delivery__event",
+        "ep": "delivery__endpoint",
+    }
+    actions = ["redrive", "discard"]
+    fields = [
+        "id",
+        "delivery",
+        "event_type",
+        "endpoint",
+        "reason",
+        "last_error",
+        "died_at",
+        "how_it_is",
+        "resolved_at",
+    ]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        letters = super().get_queryset(request)
+        return letters.select_related("delivery__event", "delivery__endpoint").defer(
+            "delivery__event__payload"
+        )
+
+    @admin.display
+    def event_type(self, letter: DeadLetter) -> str:
+        return letter.delivery.event.type
+
+    @admin.display
+    def endpoint(self, letter: DeadLetter) -> str:
+        return letter.delivery.endpoint.url
+
+    @admin.display
+    def died(self, letter: DeadLetter) -> SafeString | None:
+        return moment(letter.died_at)
+
+    @admin.display(description="resolution")
+    def how_it_is(self, letter: DeadLetter) -> SafeString:
+        if not letter.resolution:
+            return mark("open", "bad")
+        return mark(letter.resolution, "over")
+
+    @admin.action(description="Redrive what is open", permissions=["change"])
+    def redrive(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        self._operate(request, letters, operations.redrive, "redriven")
+
+    @admin.action(description="Discard what is open", permissions=["change"])
+    def discard(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
+        self._operate(request, letters, operations.discard, "discarded")
+
+    def _operate(
+        self, request: HttpRequest, letters: QuerySet[DeadLetter], operation: Operation, done: str
+    ) -> None:
+        chosen = letters.count()
+        deliveries = letters.filter(resolution="").values_list("delivery", flat=True)
+        changed = operation([to_uuid(delivery) for delivery in deliveries])
+        self.report(request, len(changed), chosen, done)
+
+
+admin.site.unregister(Endpoint)
+
+
+@admin.register(Endpoint)
+class DeliveringEndpointAdmin(EndpointAdmin):
+    """An endpoint that is also sent test events, and leads to its deliveries."""
+
+    list_display = [*EndpointAdmin.list_display, "deliveries"]
+    facts = [*EndpointAdmin.facts, "deliveries"]
+    actions = ["send_test_event", *EndpointAdmin.actions]
+
+    @admin.display
+    def deliveries(self, endpoint: Endpoint) -> SafeString:
+        return deliveries_of(endpoint.pk, "deliveries")
+
+    @admin.action(description="Send a test event", permissions=["change"])
+    def send_test_event(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        events = [emit_test_event(endpoint) for endpoint in endpoints.existing()]
+        self.report(request, len(events), endpoints.count(), "sent a test event")
+        if events:
+            what = events[0].pk if len(events) == 1 else TEST_EVENT
+            self.message_user(request, deliveries_of(what, "See what becomes of it."))

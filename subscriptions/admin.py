@@ -1,0 +1,480 @@
+"""The admin of subscribers, endpoints, event types and API keys; what every list here has."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.forms import Form, Media, ModelChoiceField
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.utils.formats import date_format
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from rest_framework_api_key import admin as package_admin
+
+from subscriptions.ids import to_uuid
+from subscriptions.models import (
+    ApiKey,
+    Endpoint,
+    EndpointQuerySet,
+    EventType,
+    SigningSecret,
+    Subscriber,
+    Subscription,
+)
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+
+PATTERNS_SHOWN = 5
+ROWS_LISTED = 10_000
+
+
+def mark(word: str, tone: str) -> SafeString:
+    """A word in the colour of its tone: good, busy, waiting, bad or over."""
+    return format_html('<span class="mark {}">{}</span>', tone, word)
+
+
+def moment(time: datetime | None) -> SafeString | None:
+    """How long ago (or ahead) a time is; the time itself where the pointer rests on it."""
+    if time is None:
+        return None
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        time.isoformat(),
+        f"{time:%Y-%m-%d %H:%M:%S %Z}",
+        naturaltime(time),
+    )
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of the first ROWS_LISTED rows: to count millions takes longer than to read a page."""
+
+    object_list: QuerySet[Any]
+
+    @cached_property
+    def count(self) -> int:
+        # The bare ids, or what the list shows of each row would be worked out for all of them.
+        return self.object_list.order_by().values("pk")[:ROWS_LISTED].count()
+
+    @property
+    def is_cut(self) -> bool:
+        return self.count == ROWS_LISTED
+
+
+class AngariumAdmin(ModelAdmin):
+    """A list that may be long, and finds by a full id what has it or belongs to it."""
+
+    id_lookups: Mapping[str, str] = {}
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    change_list_template = "admin/subscriptions/change_list.html"
+
+    class Media:
+        css = {"all": ["subscriptions/admin.css"]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        try:
+            to_uuid(term)
+            lookup = self.id_lookups[term.partition("_")[0]]
+        except (ValueError, KeyError):
+            return super().get_search_results(request, queryset, search_term)
+        return queryset.filter(**{lookup: term}), False
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *options: Any
+    ) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1":
+            # "All" are those that the list has counted.
+            counted = list(queryset.values_list("pk", flat=True)[:ROWS_LISTED])
+            queryset = queryset.filter(pk__in=counted)
+        return super().response_action(request, queryset, *options)
+
+    def report(self, request: HttpRequest, changed: int, chosen: int, done: str) -> None:
+        """Tell how many of the chosen rows an action has changed."""
+        noun = self.opts.verbose_name if chosen == 1 else self.opts.verbose_name_plural
+        level = messages.SUCCESS if changed == chosen else messages.WARNING
+        self.message_user(request, f"{changed} of {chosen} {noun} {done}.", level)
+
+
+@method_decorator(transaction.atomic, "changelist_view")
+class LockingAdmin(AngariumAdmin):
+    """Locks what it is about to change, lest that bring back what is being deleted."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        if request.method != "POST":
+            return rows
+        return rows.select_for_update(of=("self",), no_key=True)
+
+
+class RecordAdmin(AngariumAdmin):
+    """Shows what is on record. Only actions change it, and those take the change permission."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_change_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RecordInline(TabularInline):
+    """Rows on record that belong to another."""
+
+    classes = ["record"]
+    extra = 0
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(EventType)
+class EventTypeAdmin(LockingAdmin):
+    list_display = ["name", "description", "archived", "created_at"]
+    list_filter = ["archived"]
+    search_fields = ["name", "description"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        # The name is the key: another name would be another event type.
+        return [] if obj is None else ["name", "created_at"]
+
+
+@admin.register(Subscriber)
+class SubscriberAdmin(LockingAdmin):
+    list_display = ["name", "external_id", "endpoints", "created_at"]
+    search_fields = ["name", "external_id"]
+    search_help_text = "By name, external id, or the full id of a subscriber or an endpoint."
+    id_lookups = {"sub": "pk", "ep": "endpoints"}
+    readonly_fields = ["id", "endpoints", "created_at"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        endpoints = (
+            Endpoint.objects.existing()
+            .filter(subscriber=OuterRef("pk"))
+            .order_by()
+            .values("subscriber")
+            .values(count=Count("pk"))
+        )
+        counted = Coalesce(Subquery(endpoints, output_field=IntegerField()), 0)
+        subscribers = super().get_queryset(request).annotate(endpoint_count=counted)
+        return cast("QuerySet[Any]", subscribers)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = ["name", "external_id"]
+        return fields if obj is None else [*fields, *self.readonly_fields]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Django would read all of a subscriber's events first; the API has a better way.
+        return False
+
+    @admin.display(description="endpoints")
+    def endpoints(self, subscriber: Any) -> SafeString:
+        url = reverse(
+            "admin:subscriptions_endpoint_changelist", query={"subscriber": subscriber.pk}
+        )
+        return format_html('<a href="{}">{}</a>', url, subscriber.endpoint_count)
+
+
+class SubscriptionInline(TabularInline):
+    model = Subscription
+    fields = ["pattern", "enabled", "created_at"]
+    readonly_fields = ["created_at"]
+    extra = 1
+
+
+class SigningSecretInline(RecordInline):
+    model = SigningSecret
+    fields = ["secret", "created_at", "expires_at"]
+    verbose_name_plural = "signing secrets"
+
+    @admin.display
+    def secret(self, secret: SigningSecret) -> str:
+        return "whsec_••••••••"
+
+
+class HealthFilter(admin.SimpleListFilter):
+    title = parameter_name = "health"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("healthy", "healthy"), ("failing", "failing"), ("new", "nothing delivered yet")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        healthy = Q(failing_since=None)
+        delivered = Q(last_success_at__isnull=False)
+        by_choice = {
+            "healthy": healthy & delivered,
+            "failing": ~healthy,
+            "new": healthy & ~delivered,
+        }
+        return queryset.filter(by_choice.get(self.value() or "", Q()))
+
+
+class SubscriberForm(Form):
+    subscriber = ModelChoiceField(
+        Subscriber.objects.all(),
+        required=False,
+        widget=AutocompleteSelect(
+            Endpoint._meta.get_field("subscriber"),
+            admin.site,
+            attrs={"data-width": "100%", "aria-label": "Subscriber"},
+        ),
+    )
+
+
+class SubscriberFilter(admin.ListFilter):
+    """A search box, as there may be more subscribers than a list of links can hold."""
+
+    title = parameter = lookup = "subscriber"
+    template = "admin/subscriptions/subscriber_filter.html"
+
+    def __init__(
+        self, request: HttpRequest, params: dict[str, list[str]], model: Any, model_admin: Any
+    ) -> None:
+        super().__init__(request, params, model, model_admin)
+        form = SubscriberForm({"subscriber": params.pop(self.parameter, [""])[-1]})
+        if not form.is_valid():
+            raise IncorrectLookupParameters(form.errors)
+        self.subscriber: Subscriber | None = form.cleaned_data["subscriber"]
+        if self.subscriber is not None:
+            self.used_parameters[self.parameter] = self.subscriber.pk
+
+    def has_output(self) -> bool:
+        return self.request.user.has_perm("subscriptions.view_subscriber")
+
+    def expected_parameters(self) -> list[str | None]:
+        return [self.parameter]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.subscriber is None:
+            return queryset
+        return queryset.filter(**{self.lookup: self.subscriber})
+
+    def choices(self, changelist: Any) -> Any:
+        others = [
+            (name, value)
+            for name, values in changelist.filter_params.items()
+            for value in values
+            if name != self.parameter
+        ]
+        yield {"form": SubscriberForm(initial={"subscriber": self.subscriber}), "others": others}
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(LockingAdmin):
+    list_display = ["url", "subscriber", "how_it_is", "health", "last_success", "subscribes_to"]
+    list_filter = ["state", HealthFilter, SubscriberFilter]
+    list_select_related = ["subscriber"]
+    search_fields = ["url", "description", "subscriber__name", "subscriber__external_id"]
+    search_help_text = "By URL, description, subscriber, or the full id of either."
+    id_lookups = {"ep": "pk", "sub": "subscriber", "sbn": "subscriptions", "sec": "signing_secrets"}
+    actions = ["pause", "resume", "rotate_secret", "delete_for_good"]
+    autocomplete_fields = ["subscriber"]
+    inlines = [SubscriptionInline, SigningSecretInline]
+    facts = [
+        "id",
+        "how_it_is",
+        "disabled_reason",
+        "health",
+        "last_success_at",
+        "last_failure_at",
+        "created_at",
+    ]
+    tones = {
+        Endpoint.State.ACTIVE: "good",
+        Endpoint.State.PAUSED: "waiting",
+        Endpoint.State.DISABLED: "bad",
+        Endpoint.State.DELETED: "over",
+    }
+
+    @property
+    def media(self) -> Media:
+        return super().media + SubscriberForm().media
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).prefetch_related("subscriptions")
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        form = (None, {"fields": ["subscriber", "url", "description", "max_in_flight"]})
+        return [form] if obj is None else [form, ("How it is", {"fields": self.facts})]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [] if obj is None else ["subscriber", *self.facts]
+
+    def get_inlines(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [SubscriptionInline] if obj is None else self.inlines
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        deleted = obj is not None and obj.state == Endpoint.State.DELETED
+        return not deleted and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        # Its deliveries are on record. There is an action that takes it out of use.
+        return False
+
+    def has_delete_for_good_permission(self, request: HttpRequest) -> bool:
+        return super().has_delete_permission(request)
+
+    def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
+        if change:
+            # Deliveries go on meanwhile, and note its health.
+            obj.save(update_fields=form.changed_data)
+            return
+        super().save_model(request, obj, form, change)
+        self._issue_secret(request, obj)
+
+    @admin.display(description="state", ordering="state")
+    def how_it_is(self, endpoint: Endpoint) -> SafeString:
+        state = Endpoint.State(endpoint.state)
+        return mark(state.value, self.tones[state])
+
+    @admin.display(ordering="failing_since")
+    def health(self, endpoint: Endpoint) -> SafeString:
+        if endpoint.failing_since is not None:
+            since = date_format(timezone.localtime(endpoint.failing_since), "j M H:i")
+            return mark(f"failing since {since}", "bad")
+        if endpoint.last_success_at is None:
+            return mark("nothing delivered yet", "over")
+        return mark("healthy", "good")
+
+    @admin.display(ordering="last_success_at")
+    def last_success(self, endpoint: Endpoint) -> SafeString | None:
+        return moment(endpoint.last_success_at)
+
+    @admin.display
+    def subscribes_to(self, endpoint: Endpoint) -> str:
+        patterns = [wish.pattern for wish in endpoint.subscriptions.all() if wish.enabled]
+        more = len(patterns) - PATTERNS_SHOWN
+        shown = ", ".join(patterns[:PATTERNS_SHOWN])
+        return f"{shown} and {more} more" if more > 0 else shown
+
+    @admin.action(description="Pause: hold deliveries back", permissions=["change"])
+    def pause(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        self._change(request, endpoints, Endpoint.pause, "paused")
+
+    @admin.action(description="Resume: deliver again", permissions=["change"])
+    def resume(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        self._change(request, endpoints, Endpoint.resume, "resumed")
+
+    @admin.action(description="Rotate the signing secret", permissions=["change"])
+    def rotate_secret(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        chosen = list(endpoints.existing()[:2])
+        if len(chosen) != 1:
+            # More than fit into the cookie of messages would lie in the session, in the clear.
+            self.message_user(
+                request, "Choose one endpoint: its new secret is shown once.", messages.ERROR
+            )
+            return
+        self._issue_secret(request, chosen[0])
+        self.log_change(request, chosen[0], "Rotated the signing secret.")
+
+    @admin.action(description="Delete for good", permissions=["delete_for_good"])
+    def delete_for_good(
+        self, request: HttpRequest, endpoints: EndpointQuerySet
+    ) -> TemplateResponse | None:
+        chosen = list(endpoints.existing().select_related("subscriber"))
+        if "confirmed" in request.POST or not chosen:
+            self._change(request, endpoints, Endpoint.delete_for_good, "deleted for good")
+            return None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Delete for good",
+            "opts": self.opts,
+            "media": self.media,
+            "endpoints": chosen,
+            "checkbox": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(
+            request, "admin/subscriptions/endpoint/delete_for_good.html", context
+        )
+
+    def _change(
+        self, request: HttpRequest, endpoints: EndpointQuerySet, change: Any, done: str
+    ) -> None:
+        existing = list(endpoints.existing())
+        for endpoint in existing:
+            change(endpoint)
+            self.log_change(request, endpoint, f"{done.capitalize()}.")
+        self.report(request, len(existing), endpoints.count(), done)
+
+    def _issue_secret(self, request: HttpRequest, endpoint: Endpoint) -> None:
+        secret = SigningSecret.objects.issue(endpoint).reveal()
+        shown = format_html(
+            "The signing secret of {} is <code>{}</code>. It is shown this once.",
+            endpoint.url,
+            secret,
+        )
+        self.message_user(request, shown, messages.WARNING)
+
+
+# Nobody gets in with a key of the package's own kind: it would only be taken for one of ours.
+admin.site.unregister(package_admin.APIKey)  # type: ignore[attr-defined]
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(RecordAdmin):
+    list_display = ["name", "prefix", "how_it_is", "created", "expiry_date"]
+    list_filter = ["revoked"]
+    search_fields = ["name", "prefix"]
+    readonly_fields = ["prefix", "created"]
+    actions = ["revoke"]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = ["name", "expiry_date"]
+        return fields if obj is None else [*fields, "revoked", *self.readonly_fields]
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        key = ApiKey.objects.assign_key(obj)
+        super().save_model(request, obj, form, change)
+        shown = format_html(
+            "The API key “{}” is <code>{}</code>. It is shown this once.", obj.name, key
+        )
+        self.message_user(request, shown, messages.WARNING)
+
+    @admin.display(description="state")
+    def how_it_is(self, key: ApiKey) -> SafeString:
+        if key.revoked:
+            return mark("revoked", "over")
+        return mark("expired", "over") if key.has_expired else mark("usable", "good")
+
+    @admin.action(description="Revoke: this cannot be undone", permissions=["change"])
+    def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
+        chosen = keys.count()
+        usable = keys.filter(revoked=False)
+        for key in usable:
+            self.log_change(request, key, "Revoked.")
+        self.report(request, usable.update(revoked=True), chosen, "revoked")

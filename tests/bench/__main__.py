@@ -1,0 +1,53 @@
+"""`make bench`: Angarium beside stock Celery, side by side in one run.
+
+Each figure is the median of several rounds, and the rounds of all lanes take turns, so that a
+machine that is slower for a while is slower for all. The last line is everything as one JSON
+object. Anything lost or doubled ends it with exit code 1.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from cryptography.fernet import Fernet
+
+from config.embedded import servers
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="rounds for each figure")
+    parser.add_argument("--scale", type=float, default=1.0, help="size of each round")
+    parser.add_argument("figures", nargs="*", help="only these figures")
+    options = parser.parse_args()
+    with servers() as addresses, tempfile.TemporaryDirectory(prefix="angarium-") as directory:
+        os.environ.update(
+            addresses,
+            DEBUG="0",
+            BEHIND_TLS="0",
+            LOG_LEVEL="WARNING",
+            DJANGO_SETTINGS_MODULE="config.settings",
+            SECRET_KEY="x" * 60,
+            ENCRYPTION_KEYS=Fernet.generate_key().decode(),
+            ANGARIUM_ALLOW_HTTP="1",
+            ANGARIUM_ALLOWED_NETWORKS="127.0.0.0/8",
+            # One receiver stands for many endpoints.
+            ANGARIUM_ENDPOINT_MAX_IN_FLIGHT="1000",
+        )
+        import django
+
+        django.setup()
+        from tests.bench.figures import Bench
+        from tests.bench.report import show
+
+        results = Bench(Path(directory), options.rounds, options.scale).run(options.figures)
+    show(results)
+    sys.stdout.write(json.dumps(results) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,112 @@
+"""The processes that are measured, and the CPU that they and their children take."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE = 300.0
+
+
+class Measured:
+    """A process and its descendants."""
+
+    def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        self.child = child
+        self.log = log
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the process and its living children have taken."""
+        parent = psutil.Process(self.child.pid)
+        family = [parent, *parent.children(recursive=True)]
+        return sum(sum(one.cpu_times()[:4]) for one in family)
+
+    def memory(self) -> int:
+        """Bytes of its own that the family holds (USS)."""
+        parent = psutil.Process(self.child.pid)
+        family = [parent, *parent.children(recursive=True)]
+        return sum(one.memory_full_info().uss for one in family)
+
+
+class Receiver:
+    """The receiving endpoint, seen from here."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def reset(self) -> None:
+        self._get("/reset")
+
+    def received(self) -> dict[str, list[float]]:
+        """When each message came, by its id."""
+        report: dict[str, list[float]] = json.loads(self._get("/report"))
+        return report
+
+    def _get(self, path: str) -> bytes:
+        with urllib.request.urlopen(self.url + path, timeout=60) as response:
+            body: bytes = response.read()
+            return body
+
+
+@contextmanager
+def running(
+    log: Path, *arguments: str, stdout: IO[bytes] | int | None = None, **environment: str
+) -> Iterator[subprocess.Popen[bytes]]:
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **environment},
+            stdout=stdout or output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        child.terminate()
+        try:
+            child.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(child.pid, 9)
+            child.wait()
+
+
+@contextmanager
+def receiver(logs: Path) -> Iterator[Receiver]:
+    log = logs / "receiver.log"
+    with running(log, "tests.bench.receiver", stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        yield Receiver(int(child.stdout.readline()))
+
+
+@contextmanager
+def worker(
+    logs: Path, name: str, *options: str, app: str = "config", **env: str
+) -> Iterator[Measured]:
+    """A worker that is ready and consumes nothing yet, named so that it can be told to begin."""
+    log = logs / f"{name}-{time.monotonic_ns()}.log"
+    arguments = (
+        *("celery", "-A", app, "worker", "--hostname", f"{name}@bench", "--loglevel", "WARNING"),
+        *("--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", f"idle-{name}"),
+        *options,
+    )
+    with running(log, *arguments, **env) as child:
+        yield Measured(child, log)
+
+
+def wait_until(holds: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {PATIENCE:.0f} s in vain for {what}")
+        time.sleep(0.02)

@@ -1,0 +1,357 @@
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+
+from deliveries.admin import DELIVERIES_SHOWN
+from deliveries.emit import emit
+from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from subscriptions.admin import ROWS_LISTED
+from subscriptions.models import ApiKey, EventType, SigningSecret, Subscriber
+from tests.conftest import MakeEndpoint, Queue
+from tests.deliveries.conftest import MakeDelivery, states
+from tests.deliveries.test_operations import ALL_STATES, in_state
+from tests.subscriptions.test_admin import GARBAGE, act, listed, page_of
+
+pytestmark = pytest.mark.django_db
+
+EVENTS, DELIVERIES, DEAD_LETTERS, ENDPOINTS = (
+    reverse(f"admin:{name}_changelist")
+    for name in (
+        "deliveries_event",
+        "deliveries_delivery",
+        "deliveries_deadletter",
+        "subscriptions_endpoint",
+    )
+)
+DISCARDABLE = ["pending", "waiting", "held", "dead"]
+HOSTILE = "<script>alert('boo')</script>"
+
+
+def attempt(delivery: Delivery, number: int = 1, **fields: object) -> Attempt:
+    values = {"outcome": "rejected", "status": 503, "duration_ms": 12, "ended_at": timezone.now()}
+    return Attempt.objects.create(delivery=delivery, number=number, **{**values, **fields})
+
+
+@pytest.fixture
+def dead(make_delivery: MakeDelivery) -> Delivery:
+    return in_state(make_delivery, "dead")
+
+
+@pytest.mark.parametrize("url", [EVENTS, DELIVERIES, DEAD_LETTERS])
+@pytest.mark.parametrize("term", GARBAGE)
+def test_a_search_for_garbage_finds_nothing(
+    admin_client: Client, dead: Delivery, url: str, term: str
+) -> None:
+    response = admin_client.get(url, {"q": term})
+    assert response.status_code == 200
+    assert list(response.context["cl"].result_list) == []
+
+
+@pytest.mark.parametrize("url", [EVENTS, DELIVERIES, DEAD_LETTERS])
+def test_what_belongs_together_is_found_by_each_others_id(
+    admin_client: Client, make_delivery: MakeDelivery, url: str
+) -> None:
+    dead, _ = in_state(make_delivery, "dead"), in_state(make_delivery, "dead")
+    letter = dead.dead_letters.get()
+    own: dict[str, Model] = {EVENTS: dead.event, DELIVERIES: dead, DEAD_LETTERS: letter}
+    ids = [str(own[url].pk), dead.pk, dead.event_id]
+    if url != EVENTS:
+        ids.append(dead.endpoint_id)
+    for row_id in ids:
+        assert listed(admin_client, url, q=row_id) == [own[url]]
+
+
+@pytest.mark.parametrize("term", ["order.shipped", "the-key"])
+def test_events_and_deliveries_are_found_by_type_and_idempotency_key(
+    admin_client: Client, make_endpoint: MakeEndpoint, term: str
+) -> None:
+    make_endpoint("*")
+    event = emit("order.shipped", {}, idempotency_key="the-key")
+    emit("order.paid", {})
+    assert listed(admin_client, EVENTS, q=term) == [event]
+    assert listed(admin_client, DELIVERIES, q=term) == [event.deliveries.get()]
+
+
+def test_an_event_says_how_its_deliveries_fare_in_the_lists_own_query(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    for _ in range(4):
+        make_endpoint("*")
+    event, now = emit("order.paid", {}), timezone.now()
+    first, second, *_ = event.deliveries.values_list("pk", flat=True)
+    Delivery.objects.filter(pk=first).update(state="delivered", ended_at=now)
+    Delivery.objects.filter(pk=second).update(state="dead", ended_at=now)
+    with CaptureQueriesContext(connection) as captured:
+        page = admin_client.get(EVENTS).content.decode()
+    counts = r'class="field-(?:all_deliveries|delivered|under_way|dead)">.*?(\d)<'
+    assert re.findall(counts, page) == ["4", "1", "2", "1"]
+    assert len([q for q in captured if "deliveries_delivery" in q["sql"]]) == 1
+
+
+def test_an_events_page_shows_its_data_escaped_and_its_deliveries(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint("*")
+    event = emit("order.paid", {"note": HOSTILE, "city": "Kāshān"})
+    page = admin_client.get(page_of(event)).content.decode()
+    assert HOSTILE not in page
+    assert "{\n  &quot;note&quot;: &quot;&lt;script&gt;" in page
+    assert "Kāshān" in page
+    assert endpoint.url in page
+    assert page_of(event.deliveries.get()) in page
+
+
+def test_the_page_of_an_event_with_many_deliveries_shows_the_newest(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    for _ in range(DELIVERIES_SHOWN + 1):
+        make_endpoint("*")
+    event = emit("order.paid", {})
+    page = admin_client.get(page_of(event)).content.decode()
+    newest = event.deliveries.order_by("-pk")[:DELIVERIES_SHOWN]
+    links = set(re.findall(r"/admin/deliveries/delivery/\w+/change/", page))
+    assert links == {page_of(delivery) for delivery in newest}
+    assert f"{DELIVERIES}?q={event.pk}" in page
+
+
+def test_a_deliverys_page_shows_each_attempt_escaped_and_its_dead_letters(
+    admin_client: Client, dead: Delivery
+) -> None:
+    attempt(dead, error=HOSTILE, response_body=f"{HOSTILE}\n  Try later.")
+    DeadLetter.objects.update(last_error=HOSTILE)
+    page = admin_client.get(page_of(dead)).content.decode()
+    assert HOSTILE not in page
+    assert "<pre" in page
+    assert "\n  Try later.</pre>" in page
+    for words in ("rejected", "503", "12 ms", "exhausted"):
+        assert words in page.lower()
+
+
+def test_the_list_of_deliveries_says_what_came_of_the_last_attempt(
+    admin_client: Client, make_delivery: MakeDelivery
+) -> None:
+    delivery = in_state(make_delivery, "waiting")
+    attempt(delivery, 1)
+    attempt(delivery, 2, outcome="timed_out", status=None)
+    page = admin_client.get(DELIVERIES).content.decode()
+    assert '<td class="field-last_outcome">timed out</td>' in page
+
+
+@pytest.mark.parametrize("state", ALL_STATES)
+def test_deliveries_are_told_apart_by_state(
+    admin_client: Client, make_delivery: MakeDelivery, state: str
+) -> None:
+    made = {name: in_state(make_delivery, name) for name in ALL_STATES}
+    assert listed(admin_client, DELIVERIES, state__exact=state) == [made[state]]
+    page = admin_client.get(DELIVERIES).content.decode()
+    assert re.search(f'<span class="mark [a-z]+">{state}</span>', page)
+
+
+def test_deliveries_are_told_apart_by_when_they_were_made(
+    admin_client: Client, make_delivery: MakeDelivery
+) -> None:
+    old, new = make_delivery(), make_delivery()
+    two_hours = 2 * 3600 * 1000
+    stamp = f"{int(old.pk[4:16], 16) - two_hours:012x}"
+    moved = f"{stamp}{old.pk[16:]}"
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE deliveries_delivery SET id = %s WHERE id = %s", [moved, old.pk[4:]])
+    assert listed(admin_client, DELIVERIES, created="hour") == [new]
+    assert len(listed(admin_client, DELIVERIES, created="day")) == 2
+
+
+def test_deliveries_are_told_apart_by_their_endpoints_subscriber(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    other = Subscriber.objects.create(name="Khadija")
+    endpoint, _ = make_endpoint("*", owner=other), make_endpoint("*")
+    emit("order.paid", {})
+    delivery = Delivery.objects.get(endpoint=endpoint)
+    assert listed(admin_client, DELIVERIES, subscriber=other.pk) == [delivery]
+    assert listed(admin_client, DELIVERIES, q=other.pk) == [delivery]
+
+
+@pytest.mark.parametrize(
+    ("url", "table"), [(EVENTS, "deliveries_event"), (DELIVERIES, "deliveries_delivery")]
+)
+def test_a_long_history_is_neither_counted_to_its_end_nor_sorted_without_an_index(
+    admin_client: Client, dead: Delivery, url: str, table: str
+) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        assert listed(admin_client, url, o="4") != []
+    statements = [query["sql"] for query in captured if f'FROM "{table}"' in query["sql"]]
+    count, rows = (statement for statement in statements if "LIMIT 21" not in statement)
+    assert count == (
+        f'SELECT COUNT(*) FROM (SELECT "{table}"."id" AS "pk" FROM "{table}" '
+        f"LIMIT {ROWS_LISTED}) subquery"
+    )
+    assert rows.endswith(f'ORDER BY "{table}"."id" DESC')
+
+
+@pytest.mark.parametrize(
+    ("action", "done", "changed"),
+    [
+        ("retry_now", "retried now", {"waiting": "waiting"}),
+        ("redrive", "redriven", {"dead": "pending"}),
+        (
+            "discard",
+            "discarded",
+            dict.fromkeys(["pending", "waiting", "held", "dead"], "discarded"),
+        ),
+    ],
+)
+def test_an_action_says_how_many_of_the_chosen_deliveries_it_changed(
+    admin_client: Client,
+    make_delivery: MakeDelivery,
+    action: str,
+    done: str,
+    changed: dict[str, str],
+) -> None:
+    made = {name: in_state(make_delivery, name) for name in ALL_STATES}
+    page = act(admin_client, DELIVERIES, action, *made.values())
+    assert f"{len(changed)} of 7 deliveries {done}" in page
+    assert states() == {made[name].pk: changed.get(name, name) for name in ALL_STATES}
+
+
+def test_all_that_a_filter_leaves_can_be_redriven_at_once(
+    admin_client: Client, make_delivery: MakeDelivery
+) -> None:
+    for state in ("dead", "dead", "delivered"):
+        in_state(make_delivery, state)
+    url = f"{DELIVERIES}?state__exact=dead"
+    one = Delivery.objects.filter(state="dead")[0]
+    assert "2 of 2 deliveries redriven" in act(admin_client, url, "redrive", one, select_across="1")
+    assert sorted(states().values()) == ["delivered", "pending", "pending"]
+
+
+@pytest.mark.parametrize(
+    ("action", "done", "after"),
+    [("redrive", "redriven", "pending"), ("discard", "discarded", "discarded")],
+)
+def test_a_dead_letter_is_resolved_once(
+    admin_client: Client, dead: Delivery, action: str, done: str, after: str
+) -> None:
+    letter = dead.dead_letters.get()
+    assert f"1 of 1 dead letter {done}" in act(admin_client, DEAD_LETTERS, action, letter)
+    assert states() == {dead.pk: after}
+    assert f"0 of 1 dead letter {done}" in act(admin_client, DEAD_LETTERS, action, letter)
+
+
+def test_a_resolved_dead_letter_does_not_resolve_its_successor(
+    admin_client: Client, dead: Delivery
+) -> None:
+    now = timezone.now()
+    resolved = DeadLetter.objects.create(
+        delivery=dead, reason="gone", died_at=now, resolution="redriven", resolved_at=now
+    )
+    act(admin_client, DEAD_LETTERS, "redrive", resolved)
+    assert states() == {dead.pk: "dead"}
+
+
+@pytest.mark.parametrize(("choice", "found"), [("open", ["exhausted"]), ("resolved", ["gone"])])
+def test_dead_letters_are_told_apart_by_whether_they_are_open(
+    admin_client: Client, dead: Delivery, choice: str, found: list[str]
+) -> None:
+    now = timezone.now()
+    DeadLetter.objects.create(
+        delivery=dead, reason="gone", died_at=now, resolution="dropped", resolved_at=now
+    )
+    letters = listed(admin_client, DEAD_LETTERS, resolution=choice)
+    assert [letter.reason for letter in letters] == found  # type: ignore[attr-defined]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_endpoints_are_sent_test_events_unless_they_are_deleted(
+    admin_client: Client, make_endpoint: MakeEndpoint, queue: Queue
+) -> None:
+    endpoint, deleted = make_endpoint("nothing.else"), make_endpoint()
+    deleted.delete_for_good()
+    page = act(admin_client, ENDPOINTS, "send_test_event", endpoint, deleted)
+    delivery = Delivery.objects.get()
+    assert (delivery.endpoint_id, delivery.event.type) == (endpoint.pk, "angarium.test")
+    assert "1 of 2 endpoints sent a test event" in page
+    assert f"{DELIVERIES}?q={delivery.event_id}" in page
+    assert queue.deliveries() == {delivery.pk}
+
+
+def test_many_test_events_are_shown_together(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    page = act(admin_client, ENDPOINTS, "send_test_event", make_endpoint(), make_endpoint())
+    assert "2 of 2 endpoints sent a test event" in page
+    assert f"{DELIVERIES}?q=angarium.test" in page
+    assert len(listed(admin_client, DELIVERIES, q="angarium.test")) == 2
+
+
+def test_an_endpoint_leads_to_its_deliveries(admin_client: Client, dead: Delivery) -> None:
+    link = f"{DELIVERIES}?q={dead.endpoint_id}"
+    assert link in admin_client.get(ENDPOINTS).content.decode()
+    assert link in admin_client.get(page_of(dead.endpoint)).content.decode()
+
+
+@pytest.mark.parametrize("model", [Event, Delivery, DeadLetter])
+def test_what_happened_is_not_added_changed_or_deleted(
+    admin_client: Client, dead: Delivery, model: type[Event]
+) -> None:
+    name, row = f"admin:deliveries_{model._meta.model_name}", model.objects.get()
+    assert admin_client.post(reverse(f"{name}_add")).status_code == 403
+    assert admin_client.post(page_of(row), {"type": "else"}).status_code == 403
+    assert admin_client.post(reverse(f"{name}_delete", args=[row.pk])).status_code == 403
+    page = admin_client.get(page_of(row)).content.decode()
+    assert 'name="_save"' not in page
+
+
+@pytest.mark.parametrize("url", [EVENTS, DELIVERIES, DEAD_LETTERS])
+def test_a_long_list_takes_no_more_queries_than_a_short_one(
+    admin_client: Client, make_delivery: MakeDelivery, url: str
+) -> None:
+    counts = []
+    for rows in (2, 30):
+        while Delivery.objects.count() < rows:
+            attempt(in_state(make_delivery, "dead"))
+        with CaptureQueriesContext(connection) as captured:
+            assert len(listed(admin_client, url)) == rows
+        counts.append(len(captured))
+    assert counts[0] == counts[1]
+
+
+def pages() -> Iterator[str]:
+    """Every page of the admin that a GET shows, for every row there is."""
+    yield reverse("admin:index")
+    for model in admin.site._registry:
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
+        yield reverse(f"{name}_changelist")
+        yield reverse(f"{name}_add")
+        for row in model._default_manager.all():
+            for page in ("change", "delete", "history"):
+                yield reverse(f"{name}_{page}", args=[row.pk])
+
+
+def test_no_page_shows_a_secret_or_an_api_key(admin_client: Client, dead: Delivery) -> None:
+    EventType.objects.create(name="made.once")
+    _, key = ApiKey.objects.create_key(name="billing")
+    act(admin_client, ENDPOINTS, "rotate_secret", dead.endpoint)
+    hidden = [key, *(secret.reveal() for secret in SigningSecret.objects.all())]
+    hidden += [secret.ciphertext for secret in SigningSecret.objects.all()]
+    assert len(hidden) == 5
+    seen = 0
+    for url in pages():
+        response = admin_client.get(url)
+        assert response.status_code in (200, 403), url
+        page = response.content.decode()
+        assert not [plaintext for plaintext in hidden if plaintext in page], url
+        seen += response.status_code == 200
+    assert seen > len(admin.site._registry)
+
+
+def test_the_site_goes_by_its_name(admin_client: Client) -> None:
+    page = admin_client.get(reverse("admin:index")).content.decode()
+    assert "<title>Site administration | Angarium</title>" in page

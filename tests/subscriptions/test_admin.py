@@ -1,0 +1,397 @@
+import re
+from collections.abc import Callable
+
+import pytest
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from rest_framework_api_key.models import APIKey
+
+from subscriptions import admin as lists
+from subscriptions.models import ApiKey, Endpoint, EventType, SigningSecret, Subscriber
+from tests.conftest import MakeEndpoint
+
+pytestmark = pytest.mark.django_db
+
+ENDPOINTS = reverse("admin:subscriptions_endpoint_changelist")
+GARBAGE = ["ep_nonsense", "ep_" + "z" * 32, "dlv_" + "0" * 32, "'\";--", "%_\\", "ü" * 300]
+
+
+def page_of(row: object) -> str:
+    meta = row._meta  # type: ignore[attr-defined]
+    return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])  # type: ignore[attr-defined]
+
+
+def act(client: Client, url: str, action: str, *rows: object, **more: str) -> str:
+    """Choose an action for rows of a list; returns the page that follows."""
+    chosen = [row.pk for row in rows]  # type: ignore[attr-defined]
+    data = {"action": action, "_selected_action": chosen, **more}
+    return client.post(url, data, follow=True).content.decode()
+
+
+def listed(client: Client, url: str, **query: str) -> list[object]:
+    return list(client.get(url, query).context["cl"].result_list)
+
+
+def formset(patterns: list[str]) -> dict[str, str]:
+    """The subscriptions inline, as a browser posts it."""
+    data = {"subscriptions-TOTAL_FORMS": str(len(patterns)), "subscriptions-INITIAL_FORMS": "0"}
+    for number, pattern in enumerate(patterns):
+        data |= {
+            f"subscriptions-{number}-pattern": pattern,
+            f"subscriptions-{number}-enabled": "on",
+        }
+    return data
+
+
+def change(client: Client, endpoint: Endpoint, **fields: str) -> None:
+    secrets = {"signing_secrets-TOTAL_FORMS": "0", "signing_secrets-INITIAL_FORMS": "0"}
+    response = client.post(page_of(endpoint), {**formset([]), **secrets, **fields})
+    assert response.status_code == 302
+
+
+@pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, ApiKey])
+@pytest.mark.parametrize("term", GARBAGE)
+def test_a_search_for_garbage_finds_nothing(
+    admin_client: Client, model: type[Subscriber], term: str
+) -> None:
+    url = reverse(f"admin:subscriptions_{model._meta.model_name}_changelist")
+    response = admin_client.get(url, {"q": term})
+    assert response.status_code == 200
+    assert list(response.context["cl"].result_list) == []
+
+
+def test_endpoints_are_found_by_their_own_and_their_subscribers_id(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint, _ = make_endpoint(), make_endpoint(owner=Subscriber.objects.create(name="Khadija"))
+    assert listed(admin_client, ENDPOINTS, q=f" {endpoint.pk} ") == [endpoint]
+    assert listed(admin_client, ENDPOINTS, q=endpoint.subscriber_id) == [endpoint]
+    assert listed(admin_client, ENDPOINTS, q=endpoint.subscriptions.get().pk) == [endpoint]
+
+
+@pytest.mark.parametrize(
+    ("term", "found"), [("orders.example", 1), ("the depot", 1), ("abbas", 2), ("nobody", 0)]
+)
+def test_endpoints_are_found_by_url_description_and_subscriber(
+    admin_client: Client, make_endpoint: MakeEndpoint, term: str, found: int
+) -> None:
+    make_endpoint(url="https://orders.example.com/hook")
+    make_endpoint(description="The depot in Kashan")
+    assert len(listed(admin_client, ENDPOINTS, q=term)) == found
+
+
+@pytest.mark.parametrize(
+    ("choice", "urls"),
+    [("healthy", ["https://a/"]), ("failing", ["https://b/"]), ("new", ["https://c/"])],
+)
+def test_endpoints_are_told_apart_by_their_health(
+    admin_client: Client, make_endpoint: MakeEndpoint, choice: str, urls: list[str]
+) -> None:
+    now = timezone.now()
+    make_endpoint(url="https://a/", last_success_at=now)
+    make_endpoint(url="https://b/", last_success_at=now, failing_since=now)
+    make_endpoint(url="https://c/")
+    found = listed(admin_client, ENDPOINTS, health=choice)
+    assert [str(endpoint) for endpoint in found] == urls
+
+
+def test_the_list_says_how_each_endpoint_is(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    since = timezone.now().replace(2026, 3, 1, 2, 30)
+    make_endpoint(state="disabled", failing_since=since)
+    make_endpoint("invoice.*", "order.paid", last_success_at=timezone.now())
+    make_endpoint(*(f"type{n}" for n in range(7)))
+    page = admin_client.get(ENDPOINTS).content.decode()
+    for words in [
+        '<span class="mark bad">disabled</span>',
+        "failing since 1 Mar 02:30",
+        ">healthy<",
+        "nothing delivered yet",
+        "invoice.*, order.paid",
+        "type4 and 2 more",
+    ]:
+        assert words in page
+
+
+@pytest.mark.parametrize("before", ["active", "paused", "disabled"])
+@pytest.mark.parametrize(("action", "after"), [("pause", "paused"), ("resume", "active")])
+def test_chosen_endpoints_are_paused_and_resumed(
+    admin_client: Client, make_endpoint: MakeEndpoint, before: str, action: str, after: str
+) -> None:
+    chosen, other = make_endpoint(state=before), make_endpoint(state=before)
+    assert f"1 of 1 endpoint {action}d" in act(admin_client, ENDPOINTS, action, chosen)
+    chosen.refresh_from_db()
+    other.refresh_from_db()
+    assert (chosen.state, other.state) == (after, before)
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "rotate_secret", "delete_for_good"])
+def test_a_deleted_endpoint_stays_as_it_is(
+    admin_client: Client, make_endpoint: MakeEndpoint, action: str
+) -> None:
+    endpoint = make_endpoint()
+    endpoint.delete_for_good()
+    act(admin_client, ENDPOINTS, action, endpoint, confirmed="yes")
+    endpoint.refresh_from_db()
+    assert (endpoint.state, endpoint.signing_secrets.count()) == ("deleted", 0)
+    assert admin_client.post(page_of(endpoint), {"url": "https://a/"}).status_code == 403
+
+
+def test_deleting_for_good_is_asked_first_and_says_how_many(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    chosen = [make_endpoint(), make_endpoint()]
+    page = act(admin_client, ENDPOINTS, "delete_for_good", *chosen)
+    assert "delete 2 endpoints for good" in page
+    assert Endpoint.objects.existing().count() == 2
+
+    hidden = dict.fromkeys(re.findall(r'name="_selected_action" value="([^"]+)"', page))
+    assert set(hidden) == {endpoint.pk for endpoint in chosen}
+    page = act(admin_client, ENDPOINTS, "delete_for_good", *chosen, confirmed="yes")
+    assert "2 of 2 endpoints deleted for good" in page
+    assert not Endpoint.objects.existing().exists()
+    assert not SigningSecret.objects.exists()
+
+
+def test_a_change_to_an_endpoint_writes_nothing_but_what_was_changed(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(url="https://example.com/", description="old")
+    with CaptureQueriesContext(connection) as captured:
+        change(admin_client, endpoint, url=endpoint.url, description="new")
+    endpoint.refresh_from_db()
+    assert endpoint.description == "new"
+    statements = [query["sql"] for query in captured]
+    (update,) = (s for s in statements if s.startswith('UPDATE "subscriptions_endpoint"'))
+    assert update.startswith('UPDATE "subscriptions_endpoint" SET "description" = \'new\' WHERE')
+    (lock,) = (s for s in statements if "FOR NO KEY UPDATE" in s)
+    assert "subscriptions_endpoint" in lock
+    assert statements.index(lock) < statements.index(update)
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "rotate_secret"])
+def test_an_action_locks_the_endpoints_that_it_changes(
+    admin_client: Client, make_endpoint: MakeEndpoint, action: str
+) -> None:
+    endpoint = make_endpoint()
+    with CaptureQueriesContext(connection) as captured:
+        act(admin_client, ENDPOINTS, action, endpoint)
+    assert any("FOR NO KEY UPDATE OF" in query["sql"] for query in captured)
+
+
+def secrets_in(page: str) -> list[str]:
+    return re.findall(r"whsec_[\w+/=]+", page)
+
+
+def test_a_new_endpoint_gets_a_secret_which_is_shown_once(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    data = {"subscriber": subscriber.pk, "url": "https://example.com/", **formset(["invoice.*"])}
+    url = reverse("admin:subscriptions_endpoint_add")
+    shown = secrets_in(admin_client.post(url, data, follow=True).content.decode())
+    endpoint = Endpoint.objects.get()
+    assert shown == [endpoint.signing_secrets.get().reveal()]
+    assert endpoint.subscriptions.get().pattern == "invoice.*"
+    assert secrets_in(admin_client.get(ENDPOINTS).content.decode()) == []
+
+
+def test_an_endpoint_with_an_address_that_is_not_allowed_is_refused(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    data = {"subscriber": subscriber.pk, "url": "https://10.0.0.1/", **formset([])}
+    response = admin_client.post(reverse("admin:subscriptions_endpoint_add"), data)
+    assert "url" in response.context["adminform"].form.errors
+    assert not Endpoint.objects.exists()
+
+
+def test_a_rotated_secret_is_shown_once_and_the_old_one_expires(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    shown = secrets_in(act(admin_client, ENDPOINTS, "rotate_secret", endpoint))
+    assert shown == [endpoint.signing_secrets.get(expires_at=None).reveal()]
+    assert endpoint.signing_secrets.count() == 2
+    assert secrets_in(admin_client.get(ENDPOINTS).content.decode()) == []
+
+
+def test_secrets_are_rotated_one_at_a_time(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    page = act(admin_client, ENDPOINTS, "rotate_secret", make_endpoint(), make_endpoint())
+    assert "Choose one endpoint" in page
+    assert SigningSecret.objects.count() == 2
+
+
+def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(admin_client: Client) -> None:
+    url = reverse("admin:subscriptions_apikey_add")
+    page = admin_client.post(url, {"name": "billing"}, follow=True).content.decode()
+    shown = re.search("<code>(.+?)</code>", page)
+    assert shown is not None
+    key = shown[1]
+    api_key = ApiKey.objects.get_from_key(key)
+
+    keys = reverse("admin:subscriptions_apikey_changelist")
+    assert key not in admin_client.get(keys).content.decode()
+    assert "1 of 1 API key revoked" in act(admin_client, keys, "revoke", api_key)
+    assert "0 of 1 API key revoked" in act(admin_client, keys, "revoke", api_key)
+    with pytest.raises(ApiKey.DoesNotExist):
+        ApiKey.objects.get_from_key(key)
+
+
+def test_an_api_key_is_not_changed_and_the_packages_own_kind_is_not_offered(
+    admin_client: Client,
+) -> None:
+    api_key, _ = ApiKey.objects.create_key(name="billing")
+    assert admin_client.post(page_of(api_key), {"name": "else"}).status_code == 403
+    assert not admin.site.is_registered(APIKey)
+
+
+def test_an_event_type_keeps_its_name(admin_client: Client) -> None:
+    kind = EventType.objects.create(name="invoice.paid")
+    admin_client.post(page_of(kind), {"name": "invoice.late", "description": "Money came."})
+    assert list(EventType.objects.values_list("name", "description")) == [
+        ("invoice.paid", "Money came.")
+    ]
+
+
+def test_a_subscriber_counts_the_endpoints_that_exist(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint()
+    make_endpoint().delete_for_good()
+    page = admin_client.get(reverse("admin:subscriptions_subscriber_changelist")).content.decode()
+    link = f'href="{ENDPOINTS}?subscriber={Subscriber.objects.get().pk}">1<'
+    assert link in page
+    assert link in admin_client.get(page_of(Subscriber.objects.get())).content.decode()
+
+
+def test_endpoints_are_told_apart_by_their_subscriber(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    other = Subscriber.objects.create(name="Khadija")
+    endpoint, _ = make_endpoint(owner=other), make_endpoint()
+    response = admin_client.get(ENDPOINTS, {"subscriber": other.pk, "state__exact": "active"})
+    assert list(response.context["cl"].result_list) == [endpoint]
+    page = response.content.decode()
+    assert f'<option value="{other.pk}" selected>Khadija</option>' in page
+    assert '<input type="hidden" name="state__exact" value="active">' in page
+
+
+@pytest.mark.parametrize("choice", ["garbage", "ep_" + "0" * 32, "sub_" + "0" * 32])
+def test_a_subscriber_that_is_none_is_not_filtered_by(
+    admin_client: Client, make_endpoint: MakeEndpoint, choice: str
+) -> None:
+    make_endpoint()
+    response = admin_client.get(ENDPOINTS, {"subscriber": choice})
+    assert (response.status_code, response["Location"]) == (302, f"{ENDPOINTS}?e=1")
+    assert len(listed(admin_client, ENDPOINTS, subscriber="")) == 1
+
+
+def test_subscribers_are_completed_for_the_filter_that_asks(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    field = {"app_label": "subscriptions", "model_name": "endpoint", "field_name": "subscriber"}
+    found = admin_client.get(reverse("admin:autocomplete"), {"term": "abbas", **field})
+    assert found.json()["results"] == [{"id": subscriber.pk, "text": subscriber.name}]
+
+
+def test_a_list_that_is_cut_says_so_and_all_of_it_is_what_it_counts(
+    admin_client: Client, make_endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lists, "ROWS_LISTED", 3)
+    oldest, *newer = [make_endpoint() for _ in range(4)]
+    page = admin_client.get(ENDPOINTS).content.decode()
+    assert "3 endpoints" in page
+    assert "There may be more" in page
+    done = act(admin_client, ENDPOINTS, "pause", newer[0], select_across="1")
+    assert "3 of 3 endpoints paused" in done
+    assert list(Endpoint.objects.filter(state="active")) == [oldest]
+
+
+def test_a_list_that_is_whole_does_not_say_that_there_is_more(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint()
+    assert "There may be more" not in admin_client.get(ENDPOINTS).content.decode()
+
+
+def test_an_endpoint_is_told_how_much_it_can_bear(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(url="https://example.com/")
+    change(admin_client, endpoint, url=endpoint.url, max_in_flight="3")
+    endpoint.refresh_from_db()
+    assert endpoint.max_in_flight == 3
+
+
+def test_a_signing_secret_is_masked(admin_client: Client, make_endpoint: MakeEndpoint) -> None:
+    page = admin_client.get(page_of(make_endpoint())).content.decode()
+    assert "whsec_•" in page
+    assert secrets_in(page) == []
+
+
+@pytest.mark.parametrize("model", [Subscriber, Endpoint, ApiKey])
+def test_what_is_on_record_cannot_be_deleted_as_django_would(
+    admin_client: Client, make_endpoint: MakeEndpoint, model: type[Subscriber]
+) -> None:
+    ApiKey.objects.create_key(name="billing")
+    make_endpoint()
+    row = model.objects.get()
+    name = f"admin:subscriptions_{model._meta.model_name}"
+    assert admin_client.post(reverse(f"{name}_delete", args=[row.pk])).status_code == 403
+    assert "delete_selected" not in admin_client.get(reverse(f"{name}_changelist")).content.decode()
+
+
+@pytest.fixture
+def staff_client(client: Client) -> Callable[..., Client]:
+    def log_in(*codenames: str) -> Client:
+        user = User.objects.create_user("clerk", is_staff=True)
+        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
+        client.force_login(user)
+        return client
+
+    return log_in
+
+
+@pytest.mark.parametrize(
+    ("permission", "actions"),
+    [
+        ("view_endpoint", []),
+        ("change_endpoint", ["send_test_event", "pause", "resume", "rotate_secret"]),
+        ("delete_endpoint", ["delete_for_good"]),
+    ],
+)
+def test_each_action_takes_its_permission(
+    staff_client: Callable[..., Client],
+    make_endpoint: MakeEndpoint,
+    permission: str,
+    actions: list[str],
+) -> None:
+    make_endpoint()
+    page = staff_client("view_endpoint", permission).get(ENDPOINTS).content.decode()
+    assert re.findall('<option value="([a-z_]+)"', page) == actions
+
+
+@pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, ApiKey])
+def test_a_long_list_takes_no_more_queries_than_a_short_one(
+    admin_client: Client, make_endpoint: MakeEndpoint, model: type[Subscriber]
+) -> None:
+    url = reverse(f"admin:subscriptions_{model._meta.model_name}_changelist")
+    counts = []
+    for rows in (2, 30):
+        for n in range(model.objects.count(), rows):
+            EventType.objects.create(name=f"type{n}")
+            owner = Subscriber.objects.create(name=f"Subscriber {n}")
+            make_endpoint("invoice.*", owner=owner)
+            ApiKey.objects.create_key(name=f"key {n}")
+        with CaptureQueriesContext(connection) as captured:
+            assert len(listed(admin_client, url)) >= rows
+        counts.append(len(captured))
+    assert counts[0] == counts[1]

@@ -1,0 +1,255 @@
+"""What the curl sender promises beside the contract: many exchanges at once on one loop."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from typing import Any
+
+import pytest
+
+from tests.webhooks.sending.certificates import Authority
+from tests.webhooks.sending.conftest import LOOPBACK, PATIENT, HubSender, MakeSender
+from tests.webhooks.sending.hostile_receiver import HostileReceiver, Peer
+from tests.webhooks.sending.test_contract import HASTY, OK, kept_alive, saying
+from webhooks.addresses import AddressPolicy
+from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
+
+MakeHubSender = Callable[..., HubSender]
+
+curl_only = pytest.mark.parametrize("make_sender", ["curl"], indirect=True)
+
+
+@pytest.fixture
+def make_hub_sender() -> Iterator[MakeHubSender]:
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> HubSender:
+            defaults = {"policy": LOOPBACK, "limits": PATIENT, "user_agent": "Angarium/test"}
+            return stack.enter_context(closing(HubSender(**{**defaults, **options})))
+
+        yield make
+
+
+@pytest.fixture
+def on_hub(make_hub_sender: MakeHubSender) -> HubSender:
+    return make_hub_sender()
+
+
+def to(url: str, body: bytes = b"{}") -> OutgoingRequest:
+    return OutgoingRequest(url, {}, body)
+
+
+def descriptors() -> dict[int, bool]:
+    """All that are open, and whether they are inherited."""
+    inheritable = {}
+    for name in os.listdir("/proc/self/fd"):
+        # The listing has one of its own, which is closed by now.
+        with suppress(OSError):
+            inheritable[int(name)] = os.get_inheritable(int(name))
+    return inheritable
+
+
+class TestExchanges:
+    def test_each_of_many_at_once_is_done_once(self, on_hub: HubSender) -> None:
+        outcomes: list[Outcome] = []
+        bodies = [b"%03d" % number for number in range(100)]
+        with HostileReceiver(kept_alive) as receiver:
+            for body in bodies:
+                on_hub.sender.start(to(receiver.url(), body), outcomes.append)
+            assert on_hub.sender.in_flight == 100
+            on_hub.run()
+            on_hub.close()
+        assert [outcome.kind for outcome in outcomes] == [OutcomeKind.DELIVERED] * 100
+        assert sorted(request.body for request in receiver.requests) == bodies
+
+    def test_one_that_is_slow_keeps_no_other_waiting(self, on_hub: HubSender) -> None:
+        slow: list[Outcome] = []
+        with HostileReceiver(Peer.wait) as silent, HostileReceiver(kept_alive) as receiver:
+            on_hub.sender.start(to(silent.url()), slow.append)
+            fast: list[Outcome] = []
+            on_hub.sender.start(to(receiver.url()), fast.append)
+            while not fast:
+                on_hub.hub.run_once()
+            assert (slow, on_hub.sender.in_flight) == ([], 1)
+            on_hub.close()
+
+    def test_no_host_has_more_connections_than_it_may(
+        self, make_hub_sender: MakeHubSender, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("webhooks.sending.curl_sender.MAX_CONNECTIONS_PER_HOST", 2)
+        on_hub = make_hub_sender()
+        outcomes: list[Outcome] = []
+        with HostileReceiver(kept_alive) as receiver:
+            for _ in range(10):
+                on_hub.sender.start(to(receiver.url()), outcomes.append)
+            on_hub.run()
+            assert receiver.connections() == 2
+            on_hub.close()
+        assert [outcome.kind for outcome in outcomes] == [OutcomeKind.DELIVERED] * 10
+
+    @curl_only
+    def test_http_2_is_spoken_where_it_is_offered_over_tls(
+        self, make_sender: MakeSender, authority: Authority
+    ) -> None:
+        tls = authority.server_context("receiver.example")
+        tls.set_alpn_protocols(["h2"])
+        sender = make_sender(ca_bundle=str(authority.bundle))
+        with HostileReceiver(http_2, tls=tls) as receiver:
+            outcome = sender.send(to(receiver.url(host="receiver.example")))
+        assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
+
+
+def http_2(peer: Peer) -> None:
+    """Answer one request over HTTP/2 (RFC 9113) with 200 and nothing else."""
+    data, headers, settings, end_of_stream, end_of_headers, status_200 = 0, 1, 4, 1, 4, 0x88
+    stream = peer.sock.makefile("rb")
+    assert stream.read(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    peer.say(bytes([0, 0, 0, settings, 0, 0, 0, 0, 0]))
+    kind = flags = -1
+    while kind != data or not flags & end_of_stream:
+        *length, kind, flags = stream.read(5)
+        number = stream.read(4)
+        stream.read(int.from_bytes(length, "big"))
+    flags = end_of_stream | end_of_headers
+    peer.say(bytes([0, 0, 1, headers, flags, *number, status_200]))
+    peer.wait()
+
+
+class TestDone:
+    @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://127.0.0.1:1/"])
+    def test_it_is_never_called_before_start_returns(self, on_hub: HubSender, url: str) -> None:
+        outcomes: list[Outcome] = []
+        on_hub.sender.start(to(url), outcomes.append)
+        assert (outcomes, on_hub.sender.in_flight) == ([], 1)
+        on_hub.run()
+        assert len(outcomes) == 1
+
+    def test_it_may_start_the_next_exchange(self, on_hub: HubSender) -> None:
+        outcomes: list[Outcome] = []
+        with HostileReceiver(kept_alive) as receiver:
+
+            def done(outcome: Outcome) -> None:
+                outcomes.append(outcome)
+                if len(outcomes) < 5:
+                    on_hub.sender.start(to(receiver.url()), done)
+
+            on_hub.sender.start(to(receiver.url()), done)
+            on_hub.run()
+            assert receiver.connections() == 1
+            on_hub.close()
+        assert [outcome.kind for outcome in outcomes] == [OutcomeKind.DELIVERED] * 5
+
+    def test_one_that_fails_is_logged_and_harms_no_other(
+        self, on_hub: HubSender, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        outcomes: list[Outcome] = []
+
+        def fail(outcome: Outcome) -> None:
+            raise LookupError("the parcel is lost")
+
+        for done in (outcomes.append, fail, outcomes.append):
+            on_hub.sender.start(to("http://10.0.0.1/"), done)
+        on_hub.run()
+        assert len(outcomes) == 2
+        assert "the parcel is lost" in caplog.text
+
+    def test_it_may_close_the_sender(self, on_hub: HubSender) -> None:
+        outcomes: list[Outcome] = []
+
+        def done(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            on_hub.sender.close()
+
+        for _ in range(2):
+            on_hub.sender.start(to("http://10.0.0.1/"), done)
+        on_hub.run()
+        assert len(outcomes) == 1
+
+
+class TestAddress:
+    @curl_only
+    @pytest.mark.parametrize(
+        "answers", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"]]
+    )
+    def test_a_forbidden_one_that_is_tried_refuses_the_name(
+        self, make_sender: MakeSender, answers: list[str]
+    ) -> None:
+        policy = AddressPolicy.from_strings(allowed_networks=["127.0.0.2/32"], allow_http=True)
+        sender = make_sender(policy=policy, resolve=lambda host: answers)
+        with HostileReceiver(saying(OK)) as receiver:
+            outcome = sender.send(to(receiver.url(host="receiver.example")))
+            assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+            assert not any(address in outcome.error for address in answers)
+            assert receiver.connections() == 0
+
+    @curl_only
+    @pytest.mark.parametrize("address", ["fd00::1", "fe80::1", "::ffff:127.0.0.1"])
+    def test_no_form_of_a_forbidden_one_is_connected_to(
+        self, make_sender: MakeSender, address: str
+    ) -> None:
+        sender = make_sender(resolve=lambda host: [address])
+        outcome = sender.send(to("http://receiver.example/"))
+        assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+
+    def test_a_name_that_is_not_found_is_told(self, on_hub: HubSender) -> None:
+        # curl asks nobody for the names of RFC 7686.
+        outcome = on_hub.send(to("http://nowhere.onion/"))
+        assert outcome.kind is OutcomeKind.NAME_NOT_RESOLVED
+        assert outcome.error == "nowhere.onion is not found by name"
+
+
+class TestLoop:
+    def test_one_that_was_reset_is_watched_again(self, make_hub_sender: MakeHubSender) -> None:
+        on_hub = make_hub_sender(limits=HASTY)
+        kinds: list[OutcomeKind] = []
+        with HostileReceiver(Peer.wait) as silent, HostileReceiver(kept_alive) as receiver:
+            for url in (receiver.url(), silent.url(), "http://10.0.0.1/"):
+                on_hub.sender.start(to(url), lambda outcome: kinds.append(outcome.kind))
+            on_hub.hub.reset()
+            on_hub.hub.timer.clear()
+            on_hub.sender.watch_again()
+            on_hub.run()
+            on_hub.close()
+        assert sorted(kinds) == sorted(
+            [OutcomeKind.DELIVERED, OutcomeKind.TIMED_OUT, OutcomeKind.ADDRESS_REFUSED]
+        )
+
+    def test_nothing_is_left_with_it(self, make_hub_sender: MakeHubSender) -> None:
+        on_hub = make_hub_sender()
+        with HostileReceiver(kept_alive) as receiver:
+            on_hub.send(to(receiver.url()))
+            on_hub.sender.close()
+        assert on_hub.hub.readers == {}
+        assert all(entry.cancelled for _, _, entry in on_hub.hub.timer.queue)
+
+
+class TestClose:
+    def test_what_is_in_flight_is_dropped_and_never_done(
+        self, make_hub_sender: MakeHubSender
+    ) -> None:
+        before = descriptors()
+        on_hub = make_hub_sender()
+        outcomes: list[Outcome] = []
+        with HostileReceiver(kept_alive) as receiver, HostileReceiver(Peer.wait) as silent:
+            on_hub.sender.start(to(silent.url()), outcomes.append)
+            on_hub.sender.start(to("http://10.0.0.1/"), outcomes.append)
+            on_hub.send(to(receiver.url()))
+            on_hub.sender.start(to(receiver.url()), outcomes.append)
+            [refused] = outcomes
+            on_hub.close()
+            assert on_hub.sender.in_flight == 0
+        assert refused.kind is OutcomeKind.ADDRESS_REFUSED
+        assert outcomes == [refused]
+        assert descriptors() == before
+
+    def test_no_descriptor_outlives_the_start_of_another_program(
+        self, make_hub_sender: MakeHubSender
+    ) -> None:
+        before = descriptors()
+        on_hub = make_hub_sender()
+        with HostileReceiver(kept_alive) as receiver:
+            on_hub.send(to(receiver.url()))
+            opened = descriptors().items() - before.items()
+            on_hub.close()
+        assert opened
+        assert not any(inheritable for _, inheritable in opened)

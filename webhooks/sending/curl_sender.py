@@ -1,0 +1,241 @@
+"""The sender that uses curl: many exchanges at once, on an event loop. It needs Linux (epoll)."""
+
+import logging
+import os
+import select
+from collections.abc import Callable
+from functools import lru_cache, partial
+from time import monotonic
+from typing import Protocol
+
+import certifi
+import pycurl
+
+from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, parse_url
+from webhooks.sending.headers import InvalidHeader, check_headers
+from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest, failed
+from webhooks.sending.transfer import Done, Transfer
+
+logger = logging.getLogger(__name__)
+
+MAX_CONNECTIONS = 1000
+MAX_CONNECTIONS_PER_HOST = 200
+"""An exchange over these waits for a connection, and the wait counts towards its timeouts."""
+MAX_FREE_TRANSFERS = 250
+MAX_PARSED_URLS = 1000
+
+EVENTS = {
+    pycurl.POLL_IN: select.EPOLLIN,
+    pycurl.POLL_OUT: select.EPOLLOUT,
+    pycurl.POLL_INOUT: select.EPOLLIN | select.EPOLLOUT,
+}
+ACTIONS = {
+    select.EPOLLIN: pycurl.CSELECT_IN,
+    select.EPOLLOUT: pycurl.CSELECT_OUT,
+}
+ANY_ACTION = pycurl.CSELECT_IN | pycurl.CSELECT_OUT
+
+
+class Timer(Protocol):
+    def cancel(self) -> object: ...
+
+
+class Loop(Protocol):
+    """What is needed of an event loop; kombu's Hub is one. It calls from one thread only."""
+
+    def add_reader(self, fd: int, callback: Callable[[], None], /) -> object: ...
+
+    def remove(self, fd: int, /) -> object: ...
+
+    def call_later(self, seconds: float, callback: Callable[[], None], /) -> Timer: ...
+
+
+class CurlSender:
+    """POSTs requests over kept-alive connections. It must be used from its loop's thread only.
+
+    The sockets are watched by an epoll of its own, which is all that the loop watches: kombu's Hub
+    cannot wait for a socket to become readable or writable, only for one of the two.
+
+    `ca_bundle` is a PEM file of certificates to trust in place of certifi's.
+    """
+
+    def __init__(
+        self,
+        *,
+        policy: AddressPolicy,
+        limits: Limits,
+        user_agent: str,
+        loop: Loop,
+        ca_bundle: str | None = None,
+    ) -> None:
+        self._loop = loop
+        self._parse_url = lru_cache(MAX_PARSED_URLS)(partial(parse_url, policy=policy))
+        self._new_transfer = partial(
+            Transfer,
+            policy=policy,
+            limits=limits,
+            user_agent=user_agent,
+            ca_bundle=ca_bundle or certifi.where(),
+        )
+        self._free: list[Transfer] = []
+        self._active: dict[pycurl.Curl, Transfer] = {}
+        self._unsent: list[tuple[Done, Outcome]] = []
+        self._closed = False
+        self._timer: Timer | None = None
+        self._timer_due = 0.0
+        self._curl_due: float | None = None
+        # Rung where something is to be done at once: kombu's Hub may sleep for a second before it
+        # gets to what it is asked to call soon.
+        self._alarm = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._rung = False
+        self._poller = select.epoll()
+        self._poller.register(self._alarm, select.EPOLLIN)
+        self._watched: set[int] = set()
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_SOCKETFUNCTION, self._watch)
+        self._multi.setopt(pycurl.M_TIMERFUNCTION, self._set_curl_due)
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, MAX_CONNECTIONS)
+        self._multi.setopt(pycurl.M_MAX_HOST_CONNECTIONS, MAX_CONNECTIONS_PER_HOST)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, MAX_CONNECTIONS)
+        loop.add_reader(self._poller.fileno(), self._on_events)
+
+    @property
+    def in_flight(self) -> int:
+        """How many exchanges have been started and have not ended."""
+        return len(self._active) + len(self._unsent)
+
+    def start(self, request: OutgoingRequest, done: Done) -> None:
+        """POST, and have the loop tell `done` what came of it, whatever goes wrong.
+
+        `done` is called once, and never before `start` returns. What it raises is logged.
+        """
+        try:
+            target = self._parse_url(request.url)
+            check_headers(request.headers)
+        except InvalidEndpointUrl as error:
+            self._refuse(done, OutcomeKind.ADDRESS_REFUSED, str(error))
+            return
+        except InvalidHeader as error:
+            self._refuse(done, OutcomeKind.UNRENDERABLE, str(error))
+            return
+        transfer = self._free.pop() if self._free else self._new_transfer()
+        transfer.begin(request, target, done)
+        self._active[transfer.curl] = transfer
+        self._multi.add_handle(transfer.curl)
+        self._set_timer()
+
+    def watch_again(self) -> None:
+        """Go on after the loop has been reset, and has forgotten what it was to call."""
+        self._loop.add_reader(self._poller.fileno(), self._on_events)
+        self._timer = None
+        self._ring()
+
+    def close(self) -> None:
+        """Close all connections. What is in flight is dropped: its `done` is not called."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.remove(self._poller.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
+        for curl in self._active:
+            self._multi.remove_handle(curl)
+        self._multi.close()
+        for transfer in (*self._active.values(), *self._free):
+            transfer.close()
+        self._active.clear()
+        self._free.clear()
+        self._unsent.clear()
+        self._poller.close()
+        os.close(self._alarm)
+
+    def _refuse(self, done: Done, kind: OutcomeKind, error: str) -> None:
+        self._unsent.append((done, failed(kind, error, duration_ms=0)))
+        self._ring()
+
+    def _ring(self) -> None:
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self._alarm, 1)
+
+    # What the loop calls
+
+    def _on_events(self) -> None:
+        ended = False
+        for descriptor, events in self._poller.poll(0):
+            if descriptor == self._alarm:
+                os.eventfd_read(self._alarm)
+                self._rung = False
+                ended = self._run(pycurl.SOCKET_TIMEOUT, 0)
+            else:
+                ended = self._run(descriptor, ACTIONS.get(events, ANY_ACTION))
+        outcomes, self._unsent = self._unsent, []
+        if ended:
+            outcomes += self._end_transfers()
+        for done, outcome in outcomes:
+            try:
+                done(outcome)
+            except Exception:
+                logger.exception("an outcome was not taken")
+            if self._closed:
+                return
+        self._set_timer()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._ring()
+
+    def _set_timer(self) -> None:
+        """See that curl is called in time. A timer that is too early costs less than a new one."""
+        due = self._curl_due
+        if due is None or (self._timer is not None and self._timer_due <= due):
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        seconds = due - monotonic()
+        if seconds > 0:
+            self._timer_due = due
+            self._timer = self._loop.call_later(seconds, self._on_timer)
+        else:
+            self._ring()
+
+    # What curl calls
+
+    def _watch(self, what: int, descriptor: int, *_: object) -> None:
+        if what == pycurl.POLL_REMOVE:
+            self._watched.discard(descriptor)
+            self._poller.unregister(descriptor)
+        elif descriptor in self._watched:
+            self._poller.modify(descriptor, EVENTS[what])
+        else:
+            self._watched.add(descriptor)
+            self._poller.register(descriptor, EVENTS[what])
+
+    def _set_curl_due(self, milliseconds: int) -> None:
+        self._curl_due = None if milliseconds < 0 else monotonic() + milliseconds / 1000
+
+    # Through curl
+
+    def _run(self, descriptor: int, action: int) -> bool:
+        """Let curl go on; tells whether there are transfers that have ended."""
+        _, running = self._multi.socket_action(descriptor, action)
+        return bool(running < len(self._active))
+
+    def _end_transfers(self) -> list[tuple[Done, Outcome]]:
+        ended: list[tuple[pycurl.Curl, int, str]] = []
+        left = 1
+        while left:
+            left, whole, broken = self._multi.info_read()
+            ended += [(curl, 0, "") for curl in whole]
+            ended += broken
+        outcomes = []
+        for curl, code, message in ended:
+            self._multi.remove_handle(curl)
+            transfer = self._active.pop(curl)
+            outcomes.append((transfer.done, transfer.outcome(code, message)))
+            if len(self._free) < MAX_FREE_TRANSFERS:
+                self._free.append(transfer)
+            else:
+                transfer.close()
+        return outcomes

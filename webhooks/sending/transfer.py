@@ -1,0 +1,255 @@
+"""A curl handle that serves one exchange after another, and what comes of each."""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from datetime import UTC, datetime
+from ipaddress import ip_address
+from time import monotonic
+from typing import Any
+
+import pycurl
+
+from webhooks.addresses import AddressPolicy, Target, refusal
+from webhooks.sending.outcome import (
+    Limits,
+    Outcome,
+    OutcomeKind,
+    OutgoingRequest,
+    answered,
+    failed,
+)
+
+Done = Callable[[Outcome], None]
+
+DNS_CACHE_SECONDS = 10
+
+MAX_STEPS = 200
+"""In which a response's body may come. curl reads many kilobytes in a step, if they are there."""
+
+CURLE_TOO_LARGE = 100  # pycurl has no name for it
+NOT_HTTP = "the response is not HTTP/1.1"
+HEAD_TOO_LONG = "the response's head is too long"
+
+# By curl's error code. What is missing here is a connection that was not made, or was lost.
+FAILURES = {
+    pycurl.E_COULDNT_RESOLVE_HOST: (OutcomeKind.NAME_NOT_RESOLVED, "{host} is not found by name"),
+    pycurl.E_COULDNT_CONNECT: (OutcomeKind.CONNECTION_FAILED, "no connection to {peer}: {reason}"),
+    pycurl.E_GOT_NOTHING: (OutcomeKind.CONNECTION_FAILED, "connection closed without a response"),
+    pycurl.E_OPERATION_TIMEDOUT: (OutcomeKind.TIMED_OUT, "no response in time"),
+    pycurl.E_PEER_FAILED_VERIFICATION: (
+        OutcomeKind.TLS_FAILED,
+        "certificate not accepted: {message}",
+    ),
+    pycurl.E_SSL_CONNECT_ERROR: (OutcomeKind.TLS_FAILED, "TLS failed: {message}"),
+    pycurl.E_SSL_CACERT_BADFILE: (OutcomeKind.TLS_FAILED, "TLS failed: {message}"),
+    pycurl.E_UNSUPPORTED_PROTOCOL: (OutcomeKind.RESPONSE_INVALID, NOT_HTTP),
+    pycurl.E_FTP_WEIRD_SERVER_REPLY: (OutcomeKind.RESPONSE_INVALID, "invalid response: {message}"),
+    pycurl.E_HTTP2: (OutcomeKind.RESPONSE_INVALID, "invalid response: {message}"),
+    CURLE_TOO_LARGE: (OutcomeKind.RESPONSE_INVALID, HEAD_TOO_LONG),
+    pycurl.E_URL_MALFORMAT: (OutcomeKind.UNRENDERABLE, "the URL makes no sense to curl"),
+}
+CONNECTION_LOST = (OutcomeKind.CONNECTION_FAILED, "{reason}")
+
+
+class Transfer:
+    """Between `begin` and `outcome`, its handle belongs to a multi handle.
+
+    What is the same in every request is set once: it would cost more than the request itself.
+    """
+
+    __slots__ = (
+        "_address",
+        "_body",
+        "_body_bytes",
+        "_fault",
+        "_head_bytes",
+        "_head_complete",
+        "_host",
+        "_interim",
+        "_limits",
+        "_policy",
+        "_refused",
+        "_retry_after",
+        "_started",
+        "_steps",
+        "curl",
+        "done",
+    )
+
+    curl: Any
+    done: Done
+
+    def __init__(
+        self, *, policy: AddressPolicy, limits: Limits, user_agent: str, ca_bundle: str
+    ) -> None:
+        self._policy = policy
+        self._limits = limits
+        self.curl = pycurl.Curl()
+        for option, value in (
+            (pycurl.POST, 1),
+            (pycurl.USERAGENT, user_agent),
+            (pycurl.ENCODING, "identity"),
+            (pycurl.HTTP_CONTENT_DECODING, 0),
+            (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
+            (pycurl.HTTP09_ALLOWED, 0),
+            (pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS),
+            (pycurl.PATH_AS_IS, 1),
+            (pycurl.FOLLOWLOCATION, 0),
+            (pycurl.PROXY, ""),
+            (pycurl.CAINFO, ca_bundle),
+            (pycurl.NOSIGNAL, 1),
+            (pycurl.TCP_NODELAY, 1),
+            (pycurl.TIMEOUT_MS, _milliseconds(limits.timeout)),
+            (pycurl.CONNECTTIMEOUT_MS, _milliseconds(limits.connect_timeout)),
+            (pycurl.DNS_CACHE_TIMEOUT, DNS_CACHE_SECONDS),
+            # An age of 0 would be none at all.
+            (pycurl.MAXAGE_CONN, int(limits.keep_alive)),
+            (pycurl.FORBID_REUSE, int(limits.keep_alive < 1)),
+            (pycurl.OPENSOCKETFUNCTION, self._open_socket),
+            (pycurl.SOCKOPTFUNCTION, _close_on_exec),
+            (pycurl.HEADERFUNCTION, self._take_head),
+            (pycurl.WRITEFUNCTION, self._take_body),
+            (pycurl.XFERINFOFUNCTION, self._take_step),
+            (pycurl.NOPROGRESS, 0),
+        ):
+            self.curl.setopt(option, value)
+
+    def begin(self, request: OutgoingRequest, target: Target, done: Done) -> None:
+        """Take on a request whose headers have been checked."""
+        self.done = done
+        self._started = monotonic()
+        self._host = target.host
+        self._address: Any = None
+        self._refused = ""
+        self._fault = ""
+        self._head_bytes = 0
+        self._head_complete = False
+        self._interim = False
+        self._retry_after: str | None = None
+        self._body_bytes = 0
+        self._body = b""
+        self._steps = 0
+        # A name alone keeps curl from adding the header by itself.
+        lines = ["Expect:", "Content-Type:"]
+        for name, value in request.headers.items():
+            lines.append(f"{name}: {value}" if value else f"{name};")
+        setopt = self.curl.setopt
+        setopt(pycurl.URL, target.url)
+        setopt(pycurl.HTTPHEADER, lines)
+        setopt(pycurl.POSTFIELDS, request.body)
+
+    def outcome(self, code: int, message: str) -> Outcome:
+        """What came of the exchange, by curl's error code (0 if there is none) and message."""
+        duration_ms = round((monotonic() - self._started) * 1000)
+        if self._has_status(code, message):
+            return answered(
+                self.curl.getinfo(pycurl.RESPONSE_CODE),
+                body=self._body,
+                retry_after=self._retry_after,
+                duration_ms=duration_ms,
+                now=datetime.now(UTC),
+            )
+        kind, error = self._failure(code, message)
+        return failed(kind, error, duration_ms=duration_ms)
+
+    def close(self) -> None:
+        self.curl.close()
+
+    def _has_status(self, code: int, message: str) -> bool:
+        """Whether there is a final status, which stands whatever is wrong with the body."""
+        if self._head_complete or not code:
+            return True
+        # curl judges how the body is framed while it still reads the head.
+        misframed = code == pycurl.E_BAD_CONTENT_ENCODING or message.startswith(
+            "Invalid Content-Length"
+        )
+        return misframed and not self._interim
+
+    def _failure(self, code: int, message: str) -> tuple[OutcomeKind, str]:
+        if self._refused:
+            return OutcomeKind.ADDRESS_REFUSED, self._refused
+        if self._fault:
+            return OutcomeKind.RESPONSE_INVALID, self._fault
+        getinfo = self.curl.getinfo
+        if code == pycurl.E_OPERATION_TIMEDOUT and not getinfo(pycurl.PRETRANSFER_TIME):
+            seconds = self._limits.connect_timeout
+            return OutcomeKind.TIMED_OUT, f"no connection within {seconds:g} s"
+        number = getinfo(pycurl.OS_ERRNO)
+        peer = self._peer()
+        if code == pycurl.E_COULDNT_CONNECT and number == errno.ECONNREFUSED:
+            return OutcomeKind.CONNECTION_FAILED, f"connection refused by {peer}"
+        kind, error = FAILURES.get(code, CONNECTION_LOST)
+        return kind, error.format(
+            host=self._host,
+            peer=peer,
+            reason=os.strerror(number).lower() if number else "connection lost",
+            # What comes before tells where in curl and OpenSSL it was noticed.
+            message=message.rpartition(": ")[2].rpartition("routines::")[2],
+        )
+
+    def _peer(self) -> str:
+        if self._address is None:
+            return self._host
+        host, port, *_ = self._address
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def _open_socket(self, purpose: int, peer: Any) -> Any:
+        """Judge an address that the host name has just resolved to, right before the connect."""
+        self._address = peer.addr
+        host, _, *flow_and_scope = peer.addr
+        scope = flow_and_scope[1] if flow_and_scope else 0
+        where = refusal(ip_address(f"{host}%{scope}" if scope else host), self._policy)
+        if where:
+            self._refused = f"{self._host} resolves to an address in {where}"
+        # One that is refused refuses the name: those that follow it are not tried either.
+        if self._refused:
+            return pycurl.SOCKET_BAD
+        try:
+            return socket.socket(peer.family, peer.socktype, peer.protocol)
+        except OSError:
+            # As for an IPv6 address where there is no IPv6: curl goes on to the next.
+            return pycurl.SOCKET_BAD
+
+    def _take_head(self, line: bytes) -> int | None:
+        """Take a line of an interim response, of the head or of the trailers."""
+        self._head_bytes += len(line)
+        if self._head_bytes > self._limits.max_header_bytes:
+            self._fault = HEAD_TOO_LONG
+            return -1
+        if self._head_complete:
+            return None
+        if line[:5] == b"HTTP/":
+            status = line.partition(b" ")[2]
+            self._interim = status[:1] == b"1"
+            if status[:3] == b"101":
+                self._fault = "invalid response: switched protocols unasked"
+                return -1
+        elif line == b"\r\n" or line == b"\n":
+            self._head_complete = not self._interim
+        elif line[:12].lower() == b"retry-after:":
+            self._retry_after = line[12:].strip().decode("latin-1")
+        return None
+
+    def _take_body(self, piece: bytes) -> int | None:
+        room = self._limits.kept_response_bytes - self._body_bytes
+        self._body_bytes += len(piece)
+        if room > 0:
+            self._body += piece[:room]
+        return -1 if self._body_bytes > self._limits.max_response_bytes else None
+
+    def _take_step(self, *_: int) -> bool:
+        """Cut what goes on and on, even if it is no body, as the extensions of a chunk."""
+        self._steps += self._head_complete
+        return self._steps > MAX_STEPS
+
+
+def _close_on_exec(descriptor: int, purpose: int) -> int:
+    # pycurl duplicates the socket that it is given, and the copy would be inherited.
+    os.set_inheritable(descriptor, False)
+    return 0
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
