@@ -77,7 +77,7 @@ class CourierPool(TaskPool):
             self.courier.drain(until=time.monotonic() + part(DeliverySettings).courier_grace)
 
     def _get_info(self) -> dict[str, Any]:
-        info: dict[str, Any] = super()._get_info()
+        info: dict[str, Any] = super()._get_info()  # type: ignore[misc]
         info["max-concurrency"] = self.limit
         if self.courier is not None:
             info["courier"] = statistics(self.courier)

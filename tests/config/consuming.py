@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from threading import Event, Timer
 from time import monotonic
 from typing import Any
 
@@ -114,10 +115,10 @@ class Listener:
 
     def run_on(self) -> None:
         """Let the loop turn for long enough that whatever is on its way arrives."""
-        turns: list[None] = []
-        for turn in range(5):
-            self.hub.call_later(0.02 * turn, turns.append, None)
-        self.run_until(lambda: len(turns) == 5)
+        enough = Event()
+        # Called from another thread, `call_soon` wakes the loop.
+        Timer(0.1, self.hub.call_soon, [enough.set]).start()
+        self.run_until(enough.is_set)
 
     def ack_all(self) -> None:
         for message in self.messages:

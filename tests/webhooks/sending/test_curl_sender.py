@@ -116,7 +116,7 @@ def http_2(peer: Peer) -> None:
 
 
 class TestDone:
-    @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://127.0.0.1:1/"])
+    @pytest.mark.parametrize("url", ["http://10.0.0.1/", "http://127.0.0.1:1025/"])
     def test_it_is_never_called_before_start_returns(self, on_hub: HubSender, url: str) -> None:
         outcomes: list[Outcome] = []
         on_hub.sender.start(to(url), outcomes.append)
