@@ -183,7 +183,7 @@ def test_a_broadcast_reaches_every_consumer(broker: Broker, transport: str) -> N
         consumer.consume()
         connection.drain_events(timeout=5)  # the answer to its subscription
     with broker.connection(transport) as connection:
-        connection.Producer().publish("extra!", exchange=exchange)
+        connection.Producer().publish("extra!", exchange=exchange, declare=[exchange])
     for connection in connections:
         connection.drain_events(timeout=5)
         connection.release()
