@@ -99,7 +99,7 @@ class Courier:
         if self.claimed:
             self.hub.call_later(GATHERING, self._claim)
         else:
-            self.hub.call_soon(self._claim)
+            self.hub.call_later(0, self._claim)
 
     def _room(self) -> int:
         return self.limit - self.claimed

@@ -116,7 +116,7 @@ class Listener:
     def run_on(self) -> None:
         """Let the loop turn for long enough that whatever is on its way arrives."""
         enough = Event()
-        # Called from another thread, `call_soon` wakes the loop; its turn ends when it is woken again.
+        # From another thread `call_soon` wakes the loop; its turn ends when it is woken again.
         for delay in (0.1, 0.12):
             Timer(delay, self.hub.call_soon, [enough.set]).start()
         self.run_until(enough.is_set)

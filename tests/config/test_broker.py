@@ -212,13 +212,15 @@ def test_a_consumer_without_a_loop_gets_one_message_at_a_time(
         message.ack()
         assert broker.unacknowledged() == []
 
-    with broker.connection(transport) as connection:
-        with connection.Consumer([a_queue("a")], callbacks=[keep]):
-            for number in range(5):
-                connection.drain_events(timeout=5)
-                assert bodies == list(range(number + 1))
-            with pytest.raises(TimeoutError):
-                connection.drain_events(timeout=0.2)
+    with (
+        broker.connection(transport) as connection,
+        connection.Consumer([a_queue("a")], callbacks=[keep]),
+    ):
+        for number in range(5):
+            connection.drain_events(timeout=5)
+            assert bodies == list(range(number + 1))
+        with pytest.raises(TimeoutError):
+            connection.drain_events(timeout=0.2)
 
 
 def test_every_key_begins_with_the_global_prefix(broker: Broker, listen: Listen) -> None:
