@@ -14,7 +14,7 @@ from typing import IO
 import psutil
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 300.0
+PATIENCE = 120.0
 
 
 class Measured:

@@ -1,7 +1,10 @@
 """The bulk transport keeps what kombu's own promises, beside it and in its place."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import chain, zip_longest
+from pathlib import Path
 from types import MethodType
 from typing import Any
 from uuid import uuid4
@@ -13,7 +16,9 @@ from kombu import Exchange, Queue
 from kombu.message import Message
 
 from config import broker as bulk
+from tests.config import noting
 from tests.config.consuming import BULK, STOCK, Broker, Listener, a_queue, acknowledge, address
+from tests.processes import Process, wait_until
 
 Listen = Callable[..., Listener]
 
@@ -246,25 +251,24 @@ def test_messages_move_many_at_a_time(broker: Broker, listen: Listen) -> None:
     assert sum(after) - sum(before) < 100
 
 
-def test_taking_leaves_no_moment_in_which_a_message_is_nowhere(
+def test_only_the_message_that_wakes_a_consumer_is_popped_outside_the_script(
     broker: Broker, listen: Listen
 ) -> None:
-    """The server's own log of commands: no pop outside the script, but the one that wakes."""
     broker.publish(range(250))
-    before = broker.calls("brpop")
     listener = listen(on_message=acknowledge)
+    pops = Counter[str]()
     with broker.redis.monitor() as monitor:
         listener.listen(250)
-        broker.redis.echo("the end")
-        pops = []
+        broker.redis.echo(broker.key("the end"))
         for entry in monitor.listen():
-            if entry["command"] == "ECHO the end":
+            command, *arguments = entry["command"].split()
+            if command == "ECHO":
                 break
-            if entry["command"].startswith(("RPOP", "BRPOP")):
-                pops.append(entry["client_type"])
-    assert broker.calls("brpop") - before <= 1 + pops.count("tcp")
-    assert pops.count("lua") >= 250
-    assert pops.count("tcp") <= 2
+            if "POP" in command and arguments[0].startswith(broker.prefix):
+                pops[f"{command} by {entry['client_type']}"] += 1
+    assert pops["RPOP by lua"] >= 250
+    assert pops["BRPOP by tcp"] <= 2
+    assert set(pops) <= {"RPOP by lua", "BRPOP by tcp"}
 
 
 def test_a_channel_keeps_its_client(broker: Broker) -> None:
@@ -286,11 +290,9 @@ def test_a_forked_child_has_a_client_of_its_own(broker: Broker) -> None:
         child.start()
         child.join()
         report(channel)
-    childs, *ours = (
-        broker.redis.lrange(broker.key("clients"), 1, 1),
-        *broker.redis.lrange(broker.key("clients"), 0, 0),
-    )
-    assert childs != ours
+    again, childs, first = broker.redis.lrange(broker.key("clients"), 0, -1)
+    assert again == first
+    assert childs != first
 
 
 def test_acknowledgements_that_gather_are_sent_on_closing(broker: Broker) -> None:
@@ -407,3 +409,103 @@ def test_a_crowd_of_due_timers_does_not_wait_for_messages(broker: Broker, listen
     listener.run_until(lambda: len(fired) == 500)
     # Ten timers for each wait on the broker would make it fifty.
     assert broker.calls("brpop") - before < 25
+
+
+# In a worker
+
+
+@pytest.fixture
+def noted() -> Iterator[Broker]:
+    broker = Broker(noting.URL, noting.PREFIX)
+    broker.clear()
+    yield broker
+    broker.clear()
+
+
+@contextmanager
+def worker(log: Path, pool: str) -> Iterator[Process]:
+    process = Process(
+        log,
+        *("celery", "-A", "tests.config.noting", "worker", "--pool", pool, "--concurrency", "2"),
+        *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+        environment={},
+    )
+    try:
+        process.wait_until_it_says(" ready.")
+        yield process
+    finally:
+        process.stop()
+
+
+def send_notes(count: int, countdown: float | None = None) -> None:
+    """Send tasks for the numbers below `count`, every second one with a countdown."""
+    with noting.app.connection_for_write() as connection:
+        producer = noting.app.amqp.Producer(connection)
+        with producer.batch():
+            for number in range(count):
+                wait = countdown if number % 2 else None
+                noting.note.apply_async((number,), countdown=wait, producer=producer)
+
+
+def notes(broker: Broker) -> list[int]:
+    return [int(number) for number in broker.redis.lrange(noting.NOTES, 0, -1)]
+
+
+def numbers(bodies: list[Any]) -> list[int]:
+    return [arguments[0] for arguments, *_ in bodies]
+
+
+def wait_until_in_mid_run(broker: Broker, count: int) -> None:
+    wait_until(lambda: len(notes(broker)) > 100, "the run to begin")
+    assert len(notes(broker)) < count
+
+
+@pytest.mark.parametrize("pool", ["solo", "prefork"])
+def test_a_worker_runs_every_task_once_those_with_a_countdown_too(
+    noted: Broker, tmp_path: Path, pool: str
+) -> None:
+    with worker(tmp_path / "worker.log", pool):
+        send_notes(1000, countdown=1)
+        wait_until(lambda: len(notes(noted)) >= 1000, "every task")
+        assert noting.app.control.ping(limit=1)
+    assert sorted(notes(noted)) == list(range(1000))
+    assert noted.waiting(noting.QUEUE) == []
+    assert noted.unacknowledged() == []
+
+
+def test_a_worker_that_stops_in_mid_run_loses_and_doubles_nothing(
+    noted: Broker, tmp_path: Path
+) -> None:
+    send_notes(3000)
+    with worker(tmp_path / "worker.log", "solo"):
+        wait_until_in_mid_run(noted, 3000)
+    left = numbers(noted.waiting(noting.QUEUE))
+    assert left
+    assert noted.unacknowledged() == []
+    assert sorted(notes(noted) + left) == list(range(3000))
+
+
+@pytest.mark.parametrize("pool", ["solo", "prefork"])
+def test_a_worker_killed_in_mid_run_loses_nothing(
+    noted: Broker, tmp_path: Path, pool: str
+) -> None:
+    send_notes(3000)
+    with worker(tmp_path / "worker.log", pool) as victim:
+        wait_until_in_mid_run(noted, 3000)
+        victim.kill()
+    left = numbers(noted.waiting(noting.QUEUE) + noted.unacknowledged())
+    assert len(left) == len(set(left))
+    assert {*notes(noted), *left} == set(range(3000))
+
+
+def test_a_worker_that_loses_its_connections_in_mid_run_goes_on(
+    noted: Broker, tmp_path: Path
+) -> None:
+    send_notes(3000)
+    with worker(tmp_path / "worker.log", "solo") as process:
+        wait_until_in_mid_run(noted, 3000)
+        noted.redis.client_kill_filter(_type="normal", skipme=True)
+        process.wait_until_it_says("Connection to broker lost")
+        wait_until(lambda: set(notes(noted)) == set(range(3000)), "every task")
+    assert noted.waiting(noting.QUEUE) == []
+    assert noted.unacknowledged() == []
