@@ -283,7 +283,6 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
         if not self.qos.expects(tag):
             return
         if queue not in self.connection._callbacks:
-            self.qos.put_back(tag)
             return
         try:
             payload = loads(bytes_to_str(text))

@@ -112,6 +112,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 # The fast lane streams deliveries in each worker's one process; the plain lane sends them one at a
 # time on Celery's own pools.
 if env.str("LANE", default="plain") == "courier":
+    CELERY_BROKER_TRANSPORT = "config.broker:BulkTransport"
     CELERY_WORKER_POOL = "deliveries.courier.pool:CourierPool"
     CELERY_WORKER_CONCURRENCY = env.int("COURIER_CONCURRENCY", default=200)
     CELERY_WORKER_PREFETCH_MULTIPLIER = 2

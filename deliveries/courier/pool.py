@@ -48,10 +48,10 @@ class CourierPool(TaskPool):
         else:
             self.courier.sender.watch_again()
 
-    def on_apply(
+    def apply_async(
         self,
         target: Callback,
-        args: Any = (),
+        args: Any = None,
         kwargs: Any = None,
         callback: Callback | None = None,
         accept_callback: Callback | None = None,
@@ -59,7 +59,7 @@ class CourierPool(TaskPool):
     ) -> Any:
         delivery = _delivery(args) if self.courier else None
         if self.courier is None or delivery is None or callback is None:
-            return super().on_apply(
+            return super().apply_async(
                 target, args, kwargs, callback=callback, accept_callback=accept_callback, **options
             )
         began = time.monotonic()

@@ -4,7 +4,7 @@ import os
 
 from celery import Celery
 
-app = Celery("noop", broker=os.environ.get("REDIS_URL"))
+app = Celery("noop", broker=os.environ.get("REDIS_URL"), set_as_current=False)
 app.conf.task_acks_late = True
 app.conf.task_ignore_result = True
 app.conf.broker_connection_retry_on_startup = True

@@ -27,7 +27,7 @@ class Broker:
     prefix: str
 
     @property
-    def redis(self) -> "redis.Redis[bytes]":
+    def redis(self) -> Any:
         return redis.Redis.from_url(self.url)
 
     def connection(self, transport: str = BULK, **options: Any) -> Connection:

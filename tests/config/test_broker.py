@@ -1,8 +1,11 @@
 """The bulk transport keeps what kombu's own promises, beside it and in its place."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, zip_longest
 from pathlib import Path
 from types import MethodType
@@ -15,7 +18,7 @@ from django.conf import settings
 from kombu import Exchange, Queue
 from kombu.message import Message
 
-from config import broker as bulk
+from config.broker import TURN
 from tests.config import noting
 from tests.config.consuming import BULK, STOCK, Broker, Listener, a_queue, acknowledge, address
 from tests.processes import Process, wait_until
@@ -56,7 +59,7 @@ def test_every_message_arrives_once_and_in_order(
 ) -> None:
     broker.publish(range(150), transport=producer)
     with broker.connection(producer) as connection:
-        sender = connection.Producer()
+        sender: Any = connection.Producer()
         with sender.batch():
             for number in range(150, 300):
                 sender.publish(number, **address("a"))
@@ -85,9 +88,14 @@ def test_queues_are_served_by_the_chosen_strategy(
     for queue in "ba":
         broker.publish([queue] * 20, queue)
     queues = "ba" if strategy == "priority" else "ab"
-    listener = listen(*queues, transport=transport, queue_order_strategy=strategy, prefetch=15)
-    listener.run_until(lambda: listener.ack_all() or len(listener.messages) == 40)
-    assert listener.bodies == [queue for queue in queues for _ in range(20)]
+    listener = listen(
+        *queues,
+        transport=transport,
+        queue_order_strategy=strategy,
+        prefetch=15,
+        on_message=acknowledge,
+    )
+    assert listener.listen(40) == [queue for queue in queues for _ in range(20)]
 
 
 @on_both
@@ -181,10 +189,14 @@ def test_a_broadcast_reaches_every_consumer(broker: Broker, transport: str) -> N
     exchange = Exchange("news", type="fanout")
     connections = [broker.connection(transport) for _ in range(2)]
     heard: list[tuple[int, str]] = []
+
+    def hear(place: int, body: str, _: Message) -> None:
+        heard.append((place, body))
+
     for place, connection in enumerate(connections):
         queue = Queue(f"news-{place}", exchange, auto_delete=True)
         consumer = connection.Consumer(queue, no_ack=True)
-        consumer.register_callback(lambda body, _, place=place: heard.append((place, body)))
+        consumer.register_callback(partial(hear, place))
         consumer.consume()
         connection.drain_events(timeout=5)  # the answer to its subscription
     with broker.connection(transport) as connection:
@@ -273,7 +285,7 @@ def test_only_the_message_that_wakes_a_consumer_is_popped_outside_the_script(
 
 def test_a_channel_keeps_its_client(broker: Broker) -> None:
     with broker.connection() as connection:
-        channel = connection.channel()
+        channel: Any = connection.channel()
         with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:
             assert first is second
 
@@ -350,21 +362,18 @@ def test_what_was_taken_when_a_consumer_failed_is_put_back_on_closing(broker: Br
     assert broker.waiting() == list(range(20))
 
 
-def test_the_loop_turns_while_messages_are_delivered(
-    broker: Broker, listen: Listen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow(_: Message) -> None:
-        end = bulk.monotonic() + 2 * bulk.TURN
-        while bulk.monotonic() < end:
-            pass
+def test_the_loop_turns_while_messages_are_delivered(broker: Broker, listen: Listen) -> None:
+    seen: set[int] = set()
+
+    def look_around(_: Message) -> None:
+        listener.hub.call_soon(lambda: seen.add(len(listener.messages)))
+        time.sleep(2 * TURN)
 
     broker.publish(range(10))
-    listener = listen(on_message=slow)
-    listener.listen(1)
-    heard = [len(listener.messages)]
-    listener.hub.on_tick.add(lambda: heard.append(len(listener.messages)))  # type: ignore[attr-defined]
+    listener = listen(on_message=look_around)
     listener.listen(10)
-    assert set(heard) >= set(range(1, 10))
+    listener.run_on()
+    assert seen == set(range(1, 11))
 
 
 def test_what_is_no_message_is_dropped_and_the_others_arrive(
@@ -414,98 +423,101 @@ def test_a_crowd_of_due_timers_does_not_wait_for_messages(broker: Broker, listen
 # In a worker
 
 
+@dataclass
+class Noting:
+    """The application in tests/config/noting.py: its queue, its worker, and what that one noted."""
+
+    broker: Broker
+    directory: Path
+
+    @contextmanager
+    def worker(self, pool: str) -> Iterator[Process]:
+        process = Process(
+            self.directory / "worker.log",
+            *("celery", "-A", "tests.config.noting", "worker", "--pool", pool),
+            *("--concurrency", "2", "--loglevel", "INFO", "--without-gossip", "--without-mingle"),
+            environment={"NOTES": str(self.notes)},
+        )
+        try:
+            process.wait_until_it_says(" ready.")
+            yield process
+        finally:
+            process.stop()
+
+    def send(self, count: int, countdown: float = 0) -> None:
+        """Send a task for each number below `count`; every second one has the countdown."""
+        with noting.app.connection_for_write() as connection:
+            producer: Any = noting.app.amqp.Producer(connection)
+            with producer.batch():
+                for number in range(count):
+                    options: dict[str, Any] = {"countdown": countdown} if number % 2 else {}
+                    noting.note.apply_async((number,), producer=producer, **options)
+
+    @property
+    def notes(self) -> Path:
+        return self.directory / "notes"
+
+    def noted(self) -> list[int]:
+        """The numbers of the tasks that ran."""
+        return [int(line) for line in self.notes.read_text().splitlines()]
+
+    def waiting(self) -> list[int]:
+        return [arguments[0] for arguments, *_ in self.broker.waiting(noting.QUEUE)]
+
+    def unacknowledged(self) -> list[int]:
+        return [arguments[0] for arguments, *_ in self.broker.unacknowledged()]
+
+    def wait_until_in_mid_run(self) -> None:
+        wait_until(lambda: len(self.noted()) > 100, "the run to begin")
+
+
 @pytest.fixture
-def noted() -> Iterator[Broker]:
-    broker = Broker(noting.URL, noting.PREFIX)
+def noting_app(tmp_path: Path) -> Iterator[Noting]:
+    broker = Broker(settings.REDIS_URL, noting.PREFIX)
     broker.clear()
-    yield broker
+    (tmp_path / "notes").touch()
+    yield Noting(broker, tmp_path)
     broker.clear()
-
-
-@contextmanager
-def worker(log: Path, pool: str) -> Iterator[Process]:
-    process = Process(
-        log,
-        *("celery", "-A", "tests.config.noting", "worker", "--pool", pool, "--concurrency", "2"),
-        *("--loglevel", "INFO", "--without-gossip", "--without-mingle"),
-        environment={},
-    )
-    try:
-        process.wait_until_it_says(" ready.")
-        yield process
-    finally:
-        process.stop()
-
-
-def send_notes(count: int, countdown: float | None = None) -> None:
-    """Send tasks for the numbers below `count`, every second one with a countdown."""
-    with noting.app.connection_for_write() as connection:
-        producer = noting.app.amqp.Producer(connection)
-        with producer.batch():
-            for number in range(count):
-                wait = countdown if number % 2 else None
-                noting.note.apply_async((number,), countdown=wait, producer=producer)
-
-
-def notes(broker: Broker) -> list[int]:
-    return [int(number) for number in broker.redis.lrange(noting.NOTES, 0, -1)]
-
-
-def numbers(bodies: list[Any]) -> list[int]:
-    return [arguments[0] for arguments, *_ in bodies]
-
-
-def wait_until_in_mid_run(broker: Broker, count: int) -> None:
-    wait_until(lambda: len(notes(broker)) > 100, "the run to begin")
-    assert len(notes(broker)) < count
 
 
 @pytest.mark.parametrize("pool", ["solo", "prefork"])
 def test_a_worker_runs_every_task_once_those_with_a_countdown_too(
-    noted: Broker, tmp_path: Path, pool: str
+    noting_app: Noting, pool: str
 ) -> None:
-    with worker(tmp_path / "worker.log", pool):
-        send_notes(1000, countdown=1)
-        wait_until(lambda: len(notes(noted)) >= 1000, "every task")
+    with noting_app.worker(pool):
+        noting_app.send(1000, countdown=1)
+        wait_until(lambda: len(noting_app.noted()) >= 1000, "every task")
         assert noting.app.control.ping(limit=1)
-    assert sorted(notes(noted)) == list(range(1000))
-    assert noted.waiting(noting.QUEUE) == []
-    assert noted.unacknowledged() == []
+    assert sorted(noting_app.noted()) == list(range(1000))
+    assert (noting_app.waiting(), noting_app.unacknowledged()) == ([], [])
 
 
-def test_a_worker_that_stops_in_mid_run_loses_and_doubles_nothing(
-    noted: Broker, tmp_path: Path
-) -> None:
-    send_notes(3000)
-    with worker(tmp_path / "worker.log", "solo"):
-        wait_until_in_mid_run(noted, 3000)
-    left = numbers(noted.waiting(noting.QUEUE))
+def test_a_worker_that_stops_in_mid_run_loses_and_doubles_nothing(noting_app: Noting) -> None:
+    noting_app.send(2000)
+    with noting_app.worker("solo"):
+        noting_app.wait_until_in_mid_run()
+    left = noting_app.waiting()
     assert left
-    assert noted.unacknowledged() == []
-    assert sorted(notes(noted) + left) == list(range(3000))
+    assert noting_app.unacknowledged() == []
+    assert sorted(noting_app.noted() + left) == list(range(2000))
 
 
 @pytest.mark.parametrize("pool", ["solo", "prefork"])
-def test_a_worker_killed_in_mid_run_loses_nothing(
-    noted: Broker, tmp_path: Path, pool: str
-) -> None:
-    send_notes(3000)
-    with worker(tmp_path / "worker.log", pool) as victim:
-        wait_until_in_mid_run(noted, 3000)
+def test_a_worker_killed_in_mid_run_loses_nothing(noting_app: Noting, pool: str) -> None:
+    noting_app.send(2000)
+    with noting_app.worker(pool) as victim:
+        noting_app.wait_until_in_mid_run()
         victim.kill()
-    left = numbers(noted.waiting(noting.QUEUE) + noted.unacknowledged())
+    left = noting_app.waiting() + noting_app.unacknowledged()
     assert len(left) == len(set(left))
-    assert {*notes(noted), *left} == set(range(3000))
+    assert {*noting_app.noted(), *left} == set(range(2000))
 
 
-def test_a_worker_that_loses_its_connections_in_mid_run_goes_on(
-    noted: Broker, tmp_path: Path
-) -> None:
-    send_notes(3000)
-    with worker(tmp_path / "worker.log", "solo") as process:
-        wait_until_in_mid_run(noted, 3000)
-        noted.redis.client_kill_filter(_type="normal", skipme=True)
+def test_a_worker_that_loses_its_connections_in_mid_run_goes_on(noting_app: Noting) -> None:
+    noting_app.send(2000)
+    with noting_app.worker("solo") as process:
+        noting_app.wait_until_in_mid_run()
+        noting_app.broker.redis.client_kill_filter(_type="normal", skipme=True)
         process.wait_until_it_says("Connection to broker lost")
-        wait_until(lambda: set(notes(noted)) == set(range(3000)), "every task")
-    assert noted.waiting(noting.QUEUE) == []
-    assert noted.unacknowledged() == []
+        wait_until(lambda: set(noting_app.noted()) == set(range(2000)), "every task")
+    assert (noting_app.waiting(), noting_app.unacknowledged()) == ([], [])
