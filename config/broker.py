@@ -186,16 +186,12 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
 
     @cached_property
     def _commands(self) -> Any:
+        # A forked child inherits it, but its pool opens connections of the child's own.
         return self._create_client()
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:
         yield client or self._commands
-
-    def _disconnect_pools(self) -> None:
-        # Called after a fork, too: the child begins with a client and a pool of its own.
-        self.__dict__.pop("_commands", None)
-        super()._disconnect_pools()
 
     # Taking
 
@@ -263,8 +259,6 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
         return take
 
     def _room(self) -> int:
-        if self._closing:
-            return 0
         # Celery's worker_disable_prefetch puts a count of its own in the place of this method.
         if self.loop is None or "can_consume" in vars(self.qos):
             return 1
@@ -283,6 +277,7 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
         if not self.qos.expects(tag):
             return
         if queue not in self.connection._callbacks:
+            self.qos.put_back(tag)
             return
         try:
             payload = loads(bytes_to_str(text))

@@ -166,6 +166,21 @@ def test_closing_puts_back_what_is_not_acknowledged(
     assert sorted(broker.waiting()) == list(range(4, 20))
 
 
+@on_both
+def test_recovering_brings_back_what_is_not_acknowledged(
+    broker: Broker, listen: Listen, transport: str
+) -> None:
+    broker.publish(range(4))
+    listener = listen(transport=transport, prefetch=4)
+    listener.listen(4)
+    for message in listener.messages[:2]:
+        message.ack()
+    listener.consumer.recover(requeue=True)
+    listener.listen(6)
+    listener.run_on()
+    assert sorted(listener.bodies[4:]) == [2, 3]
+
+
 @pytest.mark.parametrize("restorer", [STOCK, BULK])
 @pytest.mark.parametrize("lost", [STOCK, BULK])
 def test_what_a_lost_consumer_held_comes_again_after_the_visibility_timeout(
@@ -360,6 +375,38 @@ def test_what_was_taken_when_a_consumer_failed_is_put_back_on_closing(broker: Br
     assert broker.unacknowledged() == list(range(10))
     listener.close()
     assert broker.waiting() == list(range(20))
+
+
+def test_what_was_taken_when_the_answer_got_lost_is_put_back_on_closing(broker: Broker) -> None:
+    broker.publish(range(300))
+    listener = Listener(broker)
+    start = listener.channel._brpop_start
+
+    def start_and_lose() -> None:
+        held = len(broker.unacknowledged())
+        start()
+        if held:
+            wait_until(lambda: len(broker.unacknowledged()) > held, "the server to answer")
+            broker.redis.client_kill_filter(_type="normal", skipme=True)
+            while listener.channel.client.connection._sock.recv(4096):
+                pass
+
+    listener.channel._brpop_start = start_and_lose
+    with pytest.raises(listener.connection.connection_errors):
+        listener.listen(300)
+    listener.close()
+    assert broker.unacknowledged() == []
+    assert broker.waiting() == list(range(300))
+
+
+def test_a_closed_connection_leaves_the_loop(broker: Broker) -> None:
+    listener = Listener(broker)
+    transport = listener.connection.transport
+    owners = [getattr(callback, "__self__", None) for callback in listener.hub.on_tick]
+    assert transport in owners
+    listener.close()
+    owners = [getattr(callback, "__self__", None) for callback in listener.hub.on_tick]
+    assert transport not in owners
 
 
 def test_the_loop_turns_while_messages_are_delivered(broker: Broker, listen: Listen) -> None:

@@ -13,9 +13,18 @@ from tests.conftest import Queue
 from tests.processes import Process
 
 
+@pytest.fixture(scope="module", params=["plain", "courier"])
+def lane(request: pytest.FixtureRequest) -> str:
+    """The same holds in the plain lane and in the fast one."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="module")
-def worker(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    with processes.worker(tmp_path_factory.mktemp("logs") / "worker.log") as process:
+def worker(
+    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory, lane: str
+) -> Iterator[Process]:
+    with processes.worker(tmp_path_factory.mktemp("logs") / "worker.log", LANE=lane) as process:
         yield process
 
 

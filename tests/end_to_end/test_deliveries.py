@@ -51,7 +51,7 @@ def test_an_event_arrives_signed_and_is_written_down(
 
 
 def test_a_failing_endpoint_is_tried_again_with_the_same_id_and_body_and_a_new_signature(
-    worker: Process, make_endpoint: MakeEndpoint, receiver: Receiver
+    worker: Process, lane: str, make_endpoint: MakeEndpoint, receiver: Receiver
 ) -> None:
     receiver.answers["/hook"] = fails(3)
     make_endpoint(url=receiver.url())
@@ -72,7 +72,8 @@ def test_a_failing_endpoint_is_tried_again_with_the_same_id_and_body_and_a_new_s
         (3, 500),
         (4, 200),
     ]
-    assert "Retry in 1" in worker.text()  # Celery's own countdown
+    if lane == "plain":
+        assert "Retry in 1" in worker.text()  # Celery's own countdown
 
 
 def test_a_dead_letter_is_redriven_when_its_endpoint_has_recovered(

@@ -14,11 +14,15 @@ from tests.receiver import Answer, Receiver
 
 @pytest.mark.django_db(transaction=True)
 def test_long_waits_are_parked_and_enqueued_by_the_sweep(
-    quick_schedules: None, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
+    quick_schedules: None,
+    make_endpoint: MakeEndpoint,
+    receiver: Receiver,
+    lane: str,
+    tmp_path: Path,
 ) -> None:
     receiver.answers["/hook"] = lambda _, number: Answer(500 if number == 1 else 200)
     make_endpoint(url=receiver.url())
-    parking = {"ANGARIUM_RETRY_COUNTDOWN_MAX": "0.5"}
+    parking = {"ANGARIUM_RETRY_COUNTDOWN_MAX": "0.5", "LANE": lane}
     with (
         processes.worker(tmp_path / "worker.log", **parking) as worker,
         processes.beat(tmp_path / "beat.log"),

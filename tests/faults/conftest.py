@@ -1,3 +1,3 @@
-from tests.end_to_end.conftest import beat, empty_queue, quick_schedules, worker
+from tests.end_to_end.conftest import beat, empty_queue, lane, quick_schedules, worker
 
-__all__ = ["beat", "empty_queue", "quick_schedules", "worker"]
+__all__ = ["beat", "empty_queue", "lane", "quick_schedules", "worker"]

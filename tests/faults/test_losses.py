@@ -25,6 +25,8 @@ from tests.receiver import Answer, Received, Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 EVENTS = 300
+IN_FLIGHT = {"plain": 2, "courier": 20}
+"""How many deliveries a worker has in flight at most: one a process, or an endpoint's share."""
 
 
 def emit_ledger(count: int = EVENTS) -> set[str]:
@@ -47,24 +49,23 @@ def slowly(_: Received, __: int) -> Answer:
 
 
 def test_a_worker_killed_in_mid_run_loses_nothing(
-    beat: Process, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
+    beat: Process, make_endpoint: MakeEndpoint, receiver: Receiver, lane: str, tmp_path: Path
 ) -> None:
     receiver.answers["/hook"] = slowly
     make_endpoint(url=receiver.url())
     emitted = emit_ledger()
-    with processes.worker(tmp_path / "first.log") as victim:
+    with processes.worker(tmp_path / "first.log", LANE=lane) as victim:
         receiver.wait_for(20)
         victim.kill()
     assert not all_delivered(EVENTS)
-    with processes.worker(tmp_path / "second.log"):
+    with processes.worker(tmp_path / "second.log", LANE=lane):
         wait_until(lambda: all_delivered(EVENTS), "every delivery", patience=90)
     assert {request.id for request in receiver.received} == emitted
-    # Its two processes had one delivery each in flight.
-    assert len(doubled(receiver)) <= 2
+    assert len(doubled(receiver)) <= IN_FLIGHT[lane]
 
 
 def test_what_a_killed_worker_held_is_tried_again_and_its_attempt_is_told(
-    beat: Process, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
+    beat: Process, make_endpoint: MakeEndpoint, receiver: Receiver, lane: str, tmp_path: Path
 ) -> None:
     killed = threading.Event()
 
@@ -76,11 +77,11 @@ def test_what_a_killed_worker_held_is_tried_again_and_its_attempt_is_told(
     receiver.answers["/hook"] = stall_once
     make_endpoint(url=receiver.url())
     emit("ledger.entry", {})
-    with processes.worker(tmp_path / "first.log") as victim:
+    with processes.worker(tmp_path / "first.log", LANE=lane) as victim:
         receiver.wait_for(1)
         victim.kill()
         killed.set()
-    with processes.worker(tmp_path / "second.log"):
+    with processes.worker(tmp_path / "second.log", LANE=lane):
         wait_until(lambda: all_delivered(1), "the second attempt", patience=60)
     outcomes = Attempt.objects.order_by("number").values_list("outcome", flat=True)
     assert list(outcomes) == ["interrupted", "delivered"]
@@ -121,6 +122,7 @@ def test_emit_is_quick_and_loses_nothing_while_the_broker_hangs(
     make_endpoint: MakeEndpoint,
     receiver: Receiver,
     caplog: pytest.LogCaptureFixture,
+    lane: str,
     tmp_path: Path,
 ) -> None:
     make_endpoint(url=receiver.url())
@@ -135,7 +137,7 @@ def test_emit_is_quick_and_loses_nothing_while_the_broker_hangs(
     finally:
         os.kill(pid, signal.SIGCONT)
     with (
-        processes.worker(tmp_path / "worker.log", REDIS_URL=own_broker),
+        processes.worker(tmp_path / "worker.log", REDIS_URL=own_broker, LANE=lane),
         processes.beat(tmp_path / "beat.log", REDIS_URL=own_broker),
     ):
         wait_until(lambda: all_delivered(10), "every delivery", patience=60)
