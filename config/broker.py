@@ -154,7 +154,6 @@ class BulkQoS(stock.QoS):  # type: ignore[misc]
             raise
 
     def restore_unacked(self, client: Any = None) -> None:
-        self.flush_acks()
         self._flush()
         # The last goes first, so that the first is the next to be taken again.
         for tag in reversed(self._delivered):
