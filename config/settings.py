@@ -112,7 +112,9 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 # The fast lane streams deliveries in each worker's one process; the plain lane sends them one at a
 # time on Celery's own pools.
 if env.str("LANE", default="plain") == "courier":
-    CELERY_BROKER_TRANSPORT = "config.broker:BulkTransport"
+    # A transport named here takes the place of the URL's own scheme, and so of rediss:// its TLS.
+    if REDIS_URL.startswith("redis://"):
+        CELERY_BROKER_TRANSPORT = env.str("BROKER_TRANSPORT", default="config.broker:BulkTransport")
     CELERY_WORKER_POOL = "deliveries.courier.pool:CourierPool"
     CELERY_WORKER_CONCURRENCY = env.int("COURIER_CONCURRENCY", default=200)
     CELERY_WORKER_PREFETCH_MULTIPLIER = 2
