@@ -57,10 +57,10 @@ class Bell:
             logger.warning("The broker does not say how long %s is (%s).", queue, error)
             return None
 
-    def publish(self, task: str, messages: Iterable[tuple[str, float | None]]) -> bool:
-        """Send one message of `task` for each argument and countdown; say whether that worked."""
+    def publish(self, task: str, messages: Iterable[tuple[str, float | None]]) -> None:
+        """Send one message of `task` for each argument and countdown, if the broker takes them."""
         if monotonic() < self.quiet_until:
-            return False
+            return
         try:
             pool = producers[self.connection]
             with pool.acquire(block=True, timeout=PATIENCE) as producer, producer.batch():
@@ -76,8 +76,6 @@ class Bell:
         except Exception as error:
             self.quiet_until = monotonic() + QUIET_AFTER_FAILURE
             logger.warning("The broker took no message (%s); the sweeps will send it.", error)
-            return False
-        return True
 
 
 @cache

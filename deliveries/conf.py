@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from webhooks.sending.outcome import Limits
+
 MINUTE = 60.0
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -66,6 +68,10 @@ class DeliverySettings:
     """Dead letters older than this are given up: their deliveries are discarded."""
     held_retention: float = 30 * DAY
     """Deliveries held for longer than this become dead letters."""
+
+    def limits(self) -> Limits:
+        """What the senders hold an attempt to."""
+        return Limits(connect_timeout=self.connect_timeout, timeout=self.timeout)
 
     @property
     def lease(self) -> float:

@@ -8,7 +8,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.pipeline import Claim, claim, record
 from deliveries.rendering import Unrenderable, render
 from subscriptions.conf import SubscriptionSettings, part
-from webhooks.sending.outcome import Limits, Outcome, OutcomeKind
+from webhooks.sending.outcome import Outcome
 from webhooks.sending.requests_sender import RequestsSender
 
 
@@ -28,7 +28,7 @@ def _attempt(claim: Claim) -> Outcome:
     try:
         request = render(claim, timestamp=int(time.time()))
     except Unrenderable as error:
-        return Outcome(kind=OutcomeKind.UNRENDERABLE, error=str(error))
+        return error.outcome
     return _sender(part(SubscriptionSettings), part(DeliverySettings)).send(request)
 
 
@@ -37,6 +37,6 @@ def _attempt(claim: Claim) -> Outcome:
 def _sender(subscriptions: SubscriptionSettings, deliveries: DeliverySettings) -> RequestsSender:
     return RequestsSender(
         policy=subscriptions.address_policy(),
-        limits=Limits(connect_timeout=deliveries.connect_timeout, timeout=deliveries.timeout),
+        limits=deliveries.limits(),
         user_agent=deliveries.user_agent,
     )

@@ -6,13 +6,18 @@ from deliveries.pipeline import Claim
 from subscriptions import encryption
 from subscriptions.ids import from_uuid
 from webhooks import payloads, signing
-from webhooks.sending.outcome import OutgoingRequest
+from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
 
 logger = logging.getLogger(__name__)
 
 
 class Unrenderable(Exception):
     """No request can be made of a delivery; the message says why, and holds no secret."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """What came of the attempt."""
+        return Outcome(kind=OutcomeKind.UNRENDERABLE, error=str(self))
 
 
 def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:

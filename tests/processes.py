@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from django.conf import settings
 from django.db import connection
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +33,7 @@ class Process:
             self.child = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
                 cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": test_database_url(), **environment},
+                env={**os.environ, "DATABASE_URL": database_url(), **environment},
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -72,42 +71,39 @@ class Process:
 @contextmanager
 def worker(log: Path, *options: str, **environment: str) -> Iterator[Process]:
     """A Celery worker that is ready, with short waits unless `environment` says otherwise."""
-    process = Process(
-        log,
-        *("celery", "-A", "config", "worker", "--loglevel", "INFO"),
-        *("--without-gossip", "--without-mingle", *options),
-        environment={**QUICK, **environment},
-    )
-    try:
-        process.wait_until_it_says(" ready.")
+    options = ("worker", "--without-gossip", "--without-mingle", *options)
+    with _celery(log, *options, ready=" ready.", environment=environment) as process:
         yield process
-    finally:
-        process.stop()
 
 
 @contextmanager
 def beat(log: Path, **environment: str) -> Iterator[Process]:
     """Celery beat with the schedules that the test's database holds."""
+    options = ("beat", "--max-interval", "1", "--pidfile", "")
+    with _celery(log, *options, ready="beat: Starting", environment=environment) as process:
+        yield process
+
+
+@contextmanager
+def _celery(
+    log: Path, command: str, *options: str, ready: str, environment: Mapping[str, str]
+) -> Iterator[Process]:
     process = Process(
         log,
-        *("celery", "-A", "config", "beat", "--loglevel", "INFO", "--max-interval", "1"),
-        *("--pidfile", ""),
+        *("celery", "-A", "config", command, "--loglevel", "INFO", *options),
         environment={**QUICK, **environment},
     )
     try:
-        process.wait_until_it_says("beat: Starting")
+        process.wait_until_it_says(ready)
         yield process
     finally:
         process.stop()
 
 
-def test_database_url() -> str:
+def database_url() -> str:
     """The URL of the database that pytest-django made for the tests."""
-    url = urlsplit(settings.DATABASES["default"].get("URL", os.environ["DATABASE_URL"]))
+    url = urlsplit(os.environ["DATABASE_URL"])
     return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-
-
-test_database_url.__test__ = False  # type: ignore[attr-defined]
 
 
 def wait_until(holds: Callable[[], object], what: str, patience: float = 60) -> None:
@@ -115,4 +111,4 @@ def wait_until(holds: Callable[[], object], what: str, patience: float = 60) -> 
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, f"waited {patience} s in vain for {what}"
-        time.sleep(0.05)
+        time.sleep(0.02)

@@ -16,7 +16,7 @@ from deliveries.courier.gate import Gate
 from deliveries.pipeline import Claim, Lease, claim, put_back, record
 from deliveries.rendering import Unrenderable, render
 from webhooks.sending.curl_sender import CurlSender
-from webhooks.sending.outcome import Outcome, OutcomeKind
+from webhooks.sending.outcome import Outcome
 
 logger = logging.getLogger(__name__)
 
@@ -96,10 +96,7 @@ class Courier:
         if self._claim_planned or self.closing or not self.submitted or self._room() <= 0:
             return
         self._claim_planned = True
-        if self.claimed:
-            self.hub.call_later(GATHERING, self._claim)
-        else:
-            self.hub.call_later(0, self._claim)
+        self.hub.call_later(GATHERING if self.claimed else 0, self._claim)
 
     def _room(self) -> int:
         return self.limit - self.claimed
@@ -146,8 +143,7 @@ class Courier:
         try:
             request = render(ours, timestamp=int(time.time()))
         except Unrenderable as error:
-            outcome = Outcome(kind=OutcomeKind.UNRENDERABLE, error=str(error))
-            self.hub.call_soon(ended, outcome)
+            self.hub.call_later(0, ended, error.outcome)
         else:
             self.sender.start(request, ended)
 
@@ -168,10 +164,8 @@ class Courier:
         if self._record_planned:
             return
         self._record_planned = True
-        if self.claimed > len(self.ended):
-            self.hub.call_later(GATHERING, self._record)
-        else:
-            self.hub.call_soon(self._record)
+        more_to_come = self.claimed > len(self.ended)
+        self.hub.call_later(GATHERING if more_to_come else 0, self._record)
 
     def _record(self) -> None:
         self._record_planned = False

@@ -68,10 +68,7 @@ class Gate(Generic[Waiter]):
         if pace <= 0:
             return []
         may_stay = int(PATIENCE / pace)
-        sent_back = []
-        while len(self.waiting) > may_stay:
-            waiter = self.waiting.pop()
-            sent_back.append(waiter)
+        sent_back = [self.waiting.pop() for _ in range(len(self.waiting) - may_stay)]
         returns = []
         for waiter in reversed(sent_back):
             self.next_turn = max(self.next_turn, now + PATIENCE) + pace

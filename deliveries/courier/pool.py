@@ -21,7 +21,6 @@ from deliveries.courier.courier import Courier, statistics
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.ids import to_uuid
 from webhooks.sending.curl_sender import CurlSender
-from webhooks.sending.outcome import Limits
 
 Callback = Callable[..., None]
 
@@ -40,7 +39,7 @@ class CourierPool(TaskPool):
             settings = part(DeliverySettings)
             sender = CurlSender(
                 policy=part(SubscriptionSettings).address_policy(),
-                limits=Limits(connect_timeout=settings.connect_timeout, timeout=settings.timeout),
+                limits=settings.limits(),
                 user_agent=settings.user_agent,
                 loop=loop,
             )

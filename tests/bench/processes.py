@@ -6,15 +6,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 import psutil
 
-ROOT = Path(__file__).parent.parent.parent
-PATIENCE = 120.0
+from tests.processes import ROOT
 
 
 class Measured:
@@ -102,11 +101,3 @@ def worker(
     )
     with running(log, *arguments, **env) as child:
         yield Measured(child, log)
-
-
-def wait_until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {PATIENCE:.0f} s in vain for {what}")
-        time.sleep(0.02)
