@@ -6,12 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from deliveries import bell
 from deliveries.conf import DeliverySettings
-from deliveries.fan_out import make_deliveries
+from deliveries.fan_out import write_event
 from deliveries.models import Event
 from subscriptions import event_types
 from subscriptions.conf import part
@@ -65,50 +65,42 @@ def emit(
     payload = payloads.encode(data, max_bytes=settings.max_payload_bytes)
     owner = _subscriber_id(subscriber)
 
-    with transaction.atomic():
-        limit = settings.fan_out_inline_limit
-        matches = endpoints_matching(type, subscriber=owner, limit=limit + 1)
-        inline = len(matches) <= limit
-        event = Event(
-            type=type,
-            subscriber_id=owner,
-            payload=payload,
-            occurred_at=occurred_at or timezone.now(),
-            idempotency_key=idempotency_key,
-            delivery_count=len(matches) if inline else 0,
-            fanned_out_at=timezone.now() if inline else None,
-        )
-        if idempotency_key is None:
-            event.save(force_insert=True)
-        else:
-            first = _save_or_find(event)
-            if first is not None:
-                _check_same_content(first, event, occurred_at)
-                first.repeated = True
-                return first
-        if inline:
-            _, pending = make_deliveries(event.pk, matches)
-            _ring_after_commit(pending)
-        else:
-            transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
+    limit = settings.fan_out_inline_limit
+    matches = endpoints_matching(type, subscriber=owner, limit=limit + 1)
+    inline = len(matches) <= limit
+    event = Event(
+        type=type,
+        subscriber_id=owner,
+        payload=payload,
+        occurred_at=occurred_at or timezone.now(),
+        idempotency_key=idempotency_key,
+        delivery_count=len(matches) if inline else 0,
+        fanned_out_at=timezone.now() if inline else None,
+    )
+    pending = write_event(event, matches if inline else [])
+    if pending is None:
+        return _first(event, occurred_at)
+    if inline:
+        _ring_after_commit(pending)
+    else:
+        transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
     return event
 
 
 def emit_test_event(endpoint: Endpoint) -> Event:
     """Send a test event to one endpoint, whatever it subscribes to."""
-    with transaction.atomic():
-        event = Event.objects.create(
-            type=TEST_EVENT,
-            subscriber_id=endpoint.subscriber_id,
-            payload=payloads.encode(
-                {"message": "This is a test.", "endpoint": endpoint.pk},
-                max_bytes=part(DeliverySettings).max_payload_bytes,
-            ),
-            delivery_count=1,
-            fanned_out_at=timezone.now(),
-        )
-        _, pending = make_deliveries(event.pk, [Match(to_uuid(endpoint.pk), endpoint.state)])
-        _ring_after_commit(pending)
+    event = Event(
+        type=TEST_EVENT,
+        subscriber_id=endpoint.subscriber_id,
+        payload=payloads.encode(
+            {"message": "This is a test.", "endpoint": endpoint.pk},
+            max_bytes=part(DeliverySettings).max_payload_bytes,
+        ),
+        delivery_count=1,
+        fanned_out_at=timezone.now(),
+    )
+    pending = write_event(event, [Match(to_uuid(endpoint.pk), endpoint.state)])
+    _ring_after_commit(pending or [])
     return event
 
 
@@ -154,19 +146,14 @@ def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
     return subscriber
 
 
-def _save_or_find(event: Event) -> Event | None:
-    """Save the event, or return the one that was first with its idempotency key."""
-    try:
-        with transaction.atomic():
-            event.save(force_insert=True)
-    except IntegrityError:
-        first = Event.objects.filter(
-            subscriber_id=event.subscriber_id, idempotency_key=event.idempotency_key
-        ).first()
-        if first is None:
-            raise
-        return first
-    return None
+def _first(again: Event, occurred_at: datetime | None) -> Event:
+    """The event that was first with an idempotency key. Raises IdempotencyConflict."""
+    first = Event.objects.get(
+        subscriber_id=again.subscriber_id, idempotency_key=again.idempotency_key
+    )
+    _check_same_content(first, again, occurred_at)
+    first.repeated = True
+    return first
 
 
 def _check_same_content(first: Event, again: Event, occurred_at: datetime | None) -> None:

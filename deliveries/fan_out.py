@@ -1,4 +1,4 @@
-"""Make an event's deliveries: one for each endpoint that it matches, never two."""
+"""Write events and their deliveries: one for each endpoint that matches, never two."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -14,17 +14,59 @@ from subscriptions.conf import part
 from subscriptions.ids import to_uuid
 from subscriptions.matching import Match, endpoints_matching
 
-INSERT = """
+DELIVERIES = """
     INSERT INTO deliveries_delivery
            (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at)
-    SELECT new.id, %(event)s, new.endpoint,
+    SELECT new.id, event.id, new.endpoint,
            CASE new.endpoint_state WHEN 'active' THEN 'pending' ELSE 'held' END, 0, 0, now(),
            CASE new.endpoint_state WHEN 'active' THEN now() END
-      FROM unnest(%(ids)s::uuid[], %(endpoints)s::uuid[], %(states)s::text[])
+      FROM event, unnest(%(ids)s::uuid[], %(endpoints)s::uuid[], %(states)s::text[])
            AS new (id, endpoint, endpoint_state)
         ON CONFLICT (event_id, endpoint_id) DO NOTHING
  RETURNING id, state
 """
+
+MAKE_DELIVERIES = f"WITH event AS (SELECT %(event)s::uuid AS id) {DELIVERIES}"
+
+WRITE_EVENT = f"""
+    WITH event AS (
+        INSERT INTO deliveries_event
+               (id, type, subscriber_id, payload, occurred_at, created_at, idempotency_key,
+                delivery_count, fanned_out_at)
+        VALUES (%(event)s, %(type)s, %(subscriber)s, %(payload)s, %(occurred_at)s, %(created_at)s,
+                %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s)
+            ON CONFLICT DO NOTHING
+     RETURNING id
+    ), delivery AS ({DELIVERIES})
+    SELECT (SELECT count(*) FROM event), ARRAY(SELECT id FROM delivery WHERE state = 'pending')
+"""
+
+
+def write_event(event: Event, matches: Sequence[Match]) -> list[UUID] | None:
+    """Insert `event` and a delivery for each match, in one statement; returns the pending ones.
+
+    None, and nothing is written, where an event with its idempotency key is there already.
+    """
+    event.created_at = timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            WRITE_EVENT,
+            {
+                "event": to_uuid(event.pk),
+                "type": event.type,
+                "subscriber": event.subscriber_id and to_uuid(event.subscriber_id),
+                "payload": event.payload,
+                "occurred_at": event.occurred_at,
+                "created_at": event.created_at,
+                "idempotency_key": event.idempotency_key,
+                "delivery_count": event.delivery_count,
+                "fanned_out_at": event.fanned_out_at,
+                **_new_deliveries(matches),
+            },
+        )
+        [(written, pending)] = cursor.fetchall()
+    event._state.adding = False
+    return pending if written else None
 
 
 def make_deliveries(event: str, matches: Sequence[Match]) -> tuple[int, list[UUID]]:
@@ -35,17 +77,17 @@ def make_deliveries(event: str, matches: Sequence[Match]) -> tuple[int, list[UUI
     if not matches:
         return 0, []
     with connection.cursor() as cursor:
-        cursor.execute(
-            INSERT,
-            {
-                "event": to_uuid(event),
-                "ids": [uuid7() for _ in matches],
-                "endpoints": [match.endpoint for match in matches],
-                "states": [match.state for match in matches],
-            },
-        )
+        cursor.execute(MAKE_DELIVERIES, {"event": to_uuid(event), **_new_deliveries(matches)})
         made = cursor.fetchall()
     return len(made), [delivery for delivery, state in made if state == "pending"]
+
+
+def _new_deliveries(matches: Sequence[Match]) -> dict[str, list[object]]:
+    return {
+        "ids": [uuid7() for _ in matches],
+        "endpoints": [match.endpoint for match in matches],
+        "states": [match.state for match in matches],
+    }
 
 
 def fan_out_chunk(event_id: str) -> list[UUID] | None:

@@ -4,6 +4,7 @@ A claim raises the delivery's attempt number and gives a lease. The number fence
 records counts only while the delivery is still at the number that the worker was given.
 """
 
+import json
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,13 +20,13 @@ from subscriptions.conf import part
 from subscriptions.health import note_health
 from webhooks.sending.outcome import Outcome
 
+# Each locks its rows by their ids, and asks for their state only then. Asked for both at once, the
+# planner reads all that is pending, or sending, wherever its statistics call that little.
+
 CLAIM = """
     WITH free AS (
-        SELECT id FROM deliveries_delivery
+        SELECT id, state, next_attempt_at FROM deliveries_delivery
          WHERE id = ANY(%(ids)s)
-           AND (state = 'pending'
-                -- A second's grace: a countdown's clock is the worker's, the row's the database's.
-                OR state = 'waiting' AND next_attempt_at <= now() + interval '1 second')
          ORDER BY id
            FOR NO KEY UPDATE SKIP LOCKED
     ), claimed AS (
@@ -42,6 +43,10 @@ CLAIM = """
                rung_at = NULL
           FROM free, subscriptions_endpoint endpoint
          WHERE delivery.id = free.id AND endpoint.id = delivery.endpoint_id
+           AND (free.state = 'pending'
+                -- A second's grace: a countdown's clock is the worker's, the row's the database's.
+                OR free.state = 'waiting'
+                   AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
                delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight
     )
@@ -58,17 +63,14 @@ CLAIM = """
 
 RECORD = """
     WITH result AS (
-        SELECT * FROM unnest(
-            %(ids)s::uuid[], %(numbers)s::int[], %(states)s::text[], %(waits)s::float8[],
-            %(outcomes)s::text[], %(statuses)s::int[], %(durations)s::int[], %(errors)s::text[],
-            %(bodies)s::text[], %(reasons)s::text[], %(dead_ids)s::uuid[]
-        ) AS result (id, number, state, wait, outcome, status, duration, error, body, reason,
-                     dead_id)
-    ), ours AS (
-        SELECT delivery.id FROM deliveries_delivery delivery JOIN result USING (id)
-         WHERE delivery.state = 'sending' AND delivery.attempt_number = result.number
-         ORDER BY delivery.id
-           FOR NO KEY UPDATE OF delivery
+        SELECT * FROM json_to_recordset(%(results)s) AS result (
+            id uuid, number int, state text, wait float8, outcome text, status int, duration int,
+            error text, body text, reason text, dead_id uuid)
+    ), held AS (
+        SELECT id, state, attempt_number FROM deliveries_delivery
+         WHERE id = ANY(%(ids)s)
+         ORDER BY id
+           FOR NO KEY UPDATE
     ), recorded AS (
         UPDATE deliveries_delivery delivery
            SET state = result.state,
@@ -77,8 +79,9 @@ RECORD = """
                rung_at = CASE WHEN result.wait <= %(countdown_max)s
                               THEN now() + make_interval(secs => result.wait) END,
                ended_at = CASE WHEN result.state = ANY(%(final)s) THEN now() END
-          FROM ours JOIN result USING (id)
-         WHERE delivery.id = ours.id
+          FROM held JOIN result USING (id)
+         WHERE delivery.id = held.id
+           AND held.state = 'sending' AND held.attempt_number = result.number
      RETURNING result.*
     ), attempted AS (
         INSERT INTO deliveries_attempt
@@ -93,20 +96,23 @@ RECORD = """
 """
 
 PUT_BACK = """
+    WITH held AS (
+        SELECT id, state, attempt_number FROM deliveries_delivery
+         WHERE id = ANY(%(ids)s)
+         ORDER BY id
+           FOR NO KEY UPDATE
+    )
     UPDATE deliveries_delivery delivery
        SET state = 'waiting',
-           attempt_number = attempt_number - 1,
+           attempt_number = held.attempt_number - 1,
            lease_expires_at = NULL,
-           next_attempt_at = now() + make_interval(secs => ours.wait),
+           next_attempt_at = now() + make_interval(secs => result.wait),
            rung_at = NULL
-      FROM (SELECT held.id, result.wait
-              FROM deliveries_delivery held
-              JOIN unnest(%(ids)s::uuid[], %(numbers)s::int[], %(waits)s::float8[])
-                   AS result (id, number, wait) USING (id)
-             WHERE held.state = 'sending' AND held.attempt_number = result.number
-             ORDER BY held.id
-               FOR NO KEY UPDATE OF held) ours
-     WHERE delivery.id = ours.id
+      FROM held
+      JOIN unnest(%(ids)s::uuid[], %(numbers)s::int[], %(waits)s::float8[])
+           AS result (id, number, wait) USING (id)
+     WHERE delivery.id = held.id
+       AND held.state = 'sending' AND held.attempt_number = result.number
 """
 
 
@@ -171,21 +177,29 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
         verdict(outcome, tries=lease.tries, settings=settings, random=random.random)
         for lease, outcome in results
     ]
+    rows = [
+        {
+            "id": str(lease.delivery),
+            "number": lease.attempt_number,
+            "state": verdict.state.value,
+            "wait": verdict.wait,
+            "outcome": outcome.kind.value,
+            "status": outcome.status,
+            "duration": outcome.duration_ms,
+            "error": outcome.error,
+            "body": outcome.response_body,
+            "reason": verdict.reason and verdict.reason.value,
+            "dead_id": str(uuid7()) if verdict.reason else None,
+        }
+        for (lease, outcome), verdict in zip(results, verdicts, strict=True)
+    ]
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             RECORD,
             {
                 "ids": [lease.delivery for lease, _ in results],
-                "numbers": [lease.attempt_number for lease, _ in results],
-                "states": [verdict.state.value for verdict in verdicts],
-                "waits": [verdict.wait for verdict in verdicts],
-                "outcomes": [outcome.kind.value for _, outcome in results],
-                "statuses": [outcome.status for _, outcome in results],
-                "durations": [outcome.duration_ms for _, outcome in results],
-                "errors": [outcome.error for _, outcome in results],
-                "bodies": [outcome.response_body for _, outcome in results],
-                "reasons": [verdict.reason and verdict.reason.value for verdict in verdicts],
-                "dead_ids": [uuid7() if verdict.reason else None for verdict in verdicts],
+                # One text costs a fraction of an array for each column.
+                "results": json.dumps(rows),
                 "countdown_max": settings.retry_countdown_max,
                 "final": [state.value for state in FINAL],
             },

@@ -21,6 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="rounds for each figure")
     parser.add_argument("--scale", type=float, default=1.0, help="size of each round")
+    parser.add_argument("--profile", action="store_true", help="where the courier's time goes")
     parser.add_argument("figures", nargs="*", help="only these figures")
     options = parser.parse_args()
     with servers() as addresses, tempfile.TemporaryDirectory(prefix="angarium-") as directory:
@@ -41,9 +42,13 @@ def main() -> int:
 
         django.setup()
         from tests.bench.figures import Bench
-        from tests.bench.report import show
+        from tests.bench.report import show, show_profile
 
-        results = Bench(Path(directory), options.rounds, options.scale).run(options.figures)
+        bench = Bench(Path(directory), options.rounds, options.scale)
+        if options.profile:
+            show_profile(bench.profile())
+            return 0
+        results = bench.run(options.figures)
     show(results)
     sys.stdout.write(json.dumps(results) + "\n")
     return 0

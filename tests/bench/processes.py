@@ -90,12 +90,21 @@ def receiver(logs: Path) -> Iterator[Receiver]:
 
 @contextmanager
 def worker(
-    logs: Path, name: str, *options: str, app: str = "config", **env: str
+    logs: Path,
+    name: str,
+    *options: str,
+    app: str = "config",
+    profile: Path | None = None,
+    **env: str,
 ) -> Iterator[Measured]:
-    """A worker that is ready and consumes nothing yet, named so that it can be told to begin."""
+    """A worker that is ready and consumes nothing yet, named so that it can be told to begin.
+
+    It leaves a profile of its CPU time in the file `profile`, where one is given.
+    """
     log = logs / f"{name}-{time.monotonic_ns()}.log"
     arguments = (
-        *("celery", "-A", app, "worker", "--hostname", f"{name}@bench", "--loglevel", "WARNING"),
+        *(("tests.bench.profiled", str(profile)) if profile else ("celery",)),
+        *("-A", app, "worker", "--hostname", f"{name}@bench", "--loglevel", "WARNING"),
         *("--without-gossip", "--without-mingle", "--without-heartbeat", "-Q", f"idle-{name}"),
         *options,
     )

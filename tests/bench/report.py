@@ -41,3 +41,12 @@ def show(results: Results) -> None:
     console = Console(width=110)
     console.print(figures)
     console.print(ratios)
+
+
+def show_profile(layers: dict[str, float]) -> None:
+    table = Table("layer", "us a delivery", title="Where the courier's time goes")
+    for layer, microseconds in layers.items():
+        table.add_row(layer, f"{microseconds:.0f}")
+    table.add_section()
+    table.add_row("all", f"{sum(layers.values()):.0f}")
+    Console(width=110).print(table)

@@ -122,6 +122,9 @@ class CurlSender:
         transfer.begin(request, target, done)
         self._active[transfer.curl] = transfer
         self._multi.add_handle(transfer.curl)
+        # Begun here rather than a turn of the loop later, which is felt when little is going on.
+        if self._run(pycurl.SOCKET_TIMEOUT, 0):
+            self._ring()
         self._set_timer()
 
     def watch_again(self) -> None:
