@@ -1,12 +1,13 @@
-# make demo   the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
-# make test   the whole test suite, on real servers
-# make check  style, types, import directions
-# make bench  Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for a part of it)
+# make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
+# make test     the whole test suite, on real servers
+# make check    style, types, import directions
+# make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make profile  where the courier's time goes
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test bench check format lock clean
+.PHONY: demo test bench profile check format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -16,6 +17,9 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+profile: .venv/installed
+	$(BIN)/python -m tests.bench --profile $(ARGS)
 
 check: export DEBUG = 1
 check: .venv/installed

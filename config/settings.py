@@ -109,9 +109,12 @@ CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"housekeeping": {}, "deliveries": {}}
 CELERY_TASK_ROUTES = {"deliveries.deliver": {"queue": "deliveries"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
-# The fast lane streams deliveries in each worker's one process; the plain lane sends them one at a
-# time on Celery's own pools.
-if env.str("LANE", default="plain") == "courier":
+# The courier streams deliveries in each worker's one process; the plain lane sends them one at a time
+# on Celery's own pools.
+LANE = env.str("LANE", default="courier")
+if LANE not in ("courier", "plain"):
+    raise ImproperlyConfigured(f"Set LANE to courier or plain, not {LANE!r}.")
+if LANE == "courier":
     # A transport named here takes the place of the URL's own scheme, and so of rediss:// its TLS.
     if REDIS_URL.startswith("redis://"):
         CELERY_BROKER_TRANSPORT = env.str("BROKER_TRANSPORT", default="config.broker:BulkTransport")

@@ -70,12 +70,7 @@ def start_services(processes: Processes) -> str:
         ready="Listening at",
         DEBUG="1",
     )
-    processes.serve(
-        *("worker", *CELERY, "worker", "--loglevel", "INFO"),
-        *("--pool", "threads", "--concurrency", "16"),
-        ready=" ready.",
-        LANE="plain",
-    )
+    processes.serve("worker", *CELERY, "worker", "--loglevel", "INFO", ready=" ready.")
     processes.serve(
         *("beat", *CELERY, "beat", "--loglevel", "INFO", "--pidfile", ""), ready="beat: Starting"
     )
