@@ -109,7 +109,7 @@ CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
 CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"housekeeping": {}, "deliveries": {}}
 CELERY_TASK_ROUTES = {"deliveries.deliver": {"queue": "deliveries"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
-# The courier streams deliveries in each worker's one process; the plain lane sends one at a time, on
+# The courier streams deliveries in each worker's one process; the plain lane sends one at a time on
 # Celery's own pools.
 LANE = env.str("LANE", default="courier")
 if LANE not in ("courier", "plain"):
