@@ -155,7 +155,7 @@ def _forget(subscriber: Subscriber) -> None:
 class EndpointViewSet(LockingViewSet[Endpoint]):
     """The URLs that deliveries are POSTed to."""
 
-    queryset = Endpoint.objects.existing().prefetch_related("subscriptions")
+    queryset = Endpoint.objects.existing().prefetch_related("subscriptions", "signing_secrets")
     filter_class = EndpointFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
@@ -182,21 +182,22 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
 
     @extend_schema(
         summary="Reveal an endpoint's signing secret",
-        description="The newest, if it has several. That it was shown is logged.",
+        description="The newest, if it has several; of Ed25519 its public key. That it was shown "
+        "is logged.",
         responses=SecretSerializer,
     )
     @action(detail=True)
     def secret(self, request: Request, pk: str) -> Response:
         endpoint = self.get_object()
-        secret = get_object_or_404(endpoint.signing_secrets.all(), expires_at=None).reveal()
+        secret = get_object_or_404(SigningSecret, endpoint=endpoint, expires_at=None)
         key: ApiKey = request.auth  # type: ignore[assignment]
         logger.info("API key %s was shown the signing secret of %s", key.prefix, endpoint.pk)
-        return Response({"secret": secret}, headers={"Cache-Control": "no-store"})
+        return _shown(secret)
 
     @extend_schema(
         summary="Give an endpoint a new signing secret",
         description="The one before goes on signing too for a while, so that the receiver has time "
-        "to change over.",
+        "to change over. The new one is of the same kind unless `secret_kind` says otherwise.",
         request=SecretSerializer,
         responses=SecretSerializer,
     )
@@ -205,8 +206,31 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     def rotate_secret(self, request: Request, pk: str) -> Response:
         given = SecretSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        secret = SigningSecret.objects.issue(self.get_object(), given.validated_data.get("secret"))
-        return Response({"secret": secret.reveal()}, headers={"Cache-Control": "no-store"})
+        secret = SigningSecret.objects.issue(
+            self.get_object(),
+            given.validated_data.get("secret"),
+            kind=given.validated_data.get("secret_kind"),
+        )
+        return _shown(secret)
+
+    @extend_schema(
+        summary="Sign with an endpoint's newest secret alone, from now on",
+        description="For when a secret is known to others: give the endpoint a new one, then "
+        "expire those it replaced, which would sign for a while yet.",
+        request=None,
+    )
+    @action(detail=True, methods=["post"], url_path="expire-secrets")
+    @transaction.atomic
+    def expire_secrets(self, request: Request, pk: str) -> Response:
+        SigningSecret.objects.expire_replaced(self.get_object())
+        return Response(self.get_serializer(self.get_object()).data)
+
+
+def _shown(secret: SigningSecret) -> Response:
+    return Response(
+        {"secret": secret.reveal(), "public_key": secret.public_key or None},
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 @extend_schema_view(
