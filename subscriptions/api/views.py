@@ -222,8 +222,10 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @action(detail=True, methods=["post"], url_path="expire-secrets")
     @transaction.atomic
     def expire_secrets(self, request: Request, pk: str) -> Response:
-        SigningSecret.objects.expire_replaced(self.get_object())
-        return Response(self.get_serializer(self.get_object()).data)
+        endpoint = self.get_object()
+        SigningSecret.objects.expire_replaced(endpoint)
+        endpoint.refresh_from_db()
+        return Response(self.get_serializer(endpoint).data)
 
 
 def _shown(secret: SigningSecret) -> Response:

@@ -117,6 +117,15 @@ class TestASignature:
         assert verifies(receivers_half(secret), MESSAGE, *others, signature, *others)
 
 
+def test_the_same_signature_in_other_base64_does_not_fit() -> None:
+    signature = signing_key(ED25519).sign(MESSAGE)
+    last = signature[-3]
+    assert last in "AQgw"  # four of its six bits are no part of the signature, and are 0
+    for other in (chr(ord(last) + 1) + "==", last + "=", last, last + "==\n", last + "===="):
+        assert not verifies(receivers_half(ED25519), MESSAGE, signature[:-3] + other)
+    assert verifies(receivers_half(ED25519), MESSAGE, signature)
+
+
 def test_a_public_key_is_no_secret_to_sign_with() -> None:
     # Who took it for the key of an HMAC could sign with what everybody may know.
     public = signing_key(ED25519).public

@@ -353,6 +353,24 @@ def test_a_secret_is_rotated_to_another_kind_and_back(
     assert SigningSecret.objects.live().count() == 3
 
 
+@pytest.mark.django_db(transaction=True)
+def test_of_two_rotations_at_once_one_replaces_the_other(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+
+    def rotate(_: int) -> int:
+        try:
+            return api.post(path_of(endpoint, "rotate-secret/")).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(rotate, range(4))) == [200] * 4
+    assert endpoint.signing_secrets.count() == 5
+    assert endpoint.signing_secrets.filter(expires_at=None).count() == 1
+
+
 def test_replaced_secrets_are_expired_at_once(api: APIClient, make_endpoint: MakeEndpoint) -> None:
     endpoint = make_endpoint()
     SigningSecret.objects.issue(endpoint, kind=Kind.ED25519)
