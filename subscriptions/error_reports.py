@@ -1,6 +1,7 @@
 """What Django's error pages and error mails leave out."""
 
 import re
+from collections.abc import ItemsView
 from types import FrameType
 from typing import Any
 
@@ -19,8 +20,8 @@ class SecretFilter(SafeExceptionReporterFilter):
 
     def get_traceback_frame_variables(
         self, request: HttpRequest | None, tb_frame: FrameType
-    ) -> list[tuple[str, Any]]:
-        return [
-            (name, self.cleansed_substitute if SIGNING_SECRET.search(pprint(value)) else value)
+    ) -> ItemsView[str, Any]:
+        return {
+            name: self.cleansed_substitute if SIGNING_SECRET.search(pprint(value)) else value
             for name, value in super().get_traceback_frame_variables(request, tb_frame)
-        ]
+        }.items()

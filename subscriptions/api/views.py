@@ -1,7 +1,7 @@
 """Event types, subscribers, endpoints and their subscriptions, over HTTP."""
 
 import logging
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
@@ -160,6 +160,10 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
 
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
         return NewEndpointSerializer if self.action == "create" else EndpointSerializer
+
+    def get_success_headers(self, data: Any) -> dict[str, str]:
+        # Of an endpoint just added, whose answer has its secret.
+        return {**super().get_success_headers(data), "Cache-Control": "no-store"}
 
     def perform_destroy(self, endpoint: Endpoint) -> None:
         endpoint.delete_for_good()

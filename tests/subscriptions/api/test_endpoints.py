@@ -66,6 +66,7 @@ def test_an_endpoint_is_added_with_what_it_asks_for_and_its_secret_is_shown_once
         },
     )
     assert response.status_code == 201
+    assert response.headers["Cache-Control"] == "no-store"
     endpoint = Endpoint.objects.get()
     added = response.json()
     secret = added.pop("secret")
