@@ -78,6 +78,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 USE_TZ = True
 TIME_ZONE = "UTC"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "subscriptions.error_reports.SecretFilter"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Behind a proxy that ends TLS and says so.

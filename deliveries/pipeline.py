@@ -7,7 +7,7 @@ records counts only while the delivery is still at the number that the worker wa
 import json
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -138,7 +138,7 @@ class Claim:
     lease: Lease
     url: str
     max_in_flight: int
-    secrets: Sequence[str]
+    secrets: Sequence[str] = field(repr=False)
     """The endpoint's signing secrets, newest first, as they are stored: encrypted."""
     event: UUID
     event_type: str

@@ -21,6 +21,7 @@ from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
 from subscriptions.ids import from_uuid, lowest_uuid_at
+from subscriptions.models import SigningSecret
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 logger = logging.getLogger(__name__)
@@ -249,6 +250,11 @@ def count_dead_letters() -> int:
         oldest = open_letters.aggregate(Min("died_at"))["died_at__min"]
         logger.warning("dead letters: %d open, the oldest since %s", count, oldest.isoformat())
     return count
+
+
+def expired_secrets() -> int:
+    """Delete the signing secrets whose overlap with their successor is over."""
+    return _in_chunks(SigningSecret.objects.drop_expired)
 
 
 def old_events() -> int:

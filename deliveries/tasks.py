@@ -68,6 +68,7 @@ def sweep_dead_letters() -> None:
 
 @shared_task(name="deliveries.sweep_expired", ignore_result=True)
 def sweep_expired() -> None:
-    """Give up what is held for too long; drop old events with their deliveries and attempts."""
+    """Give up what is held for too long; drop old events and expired signing secrets."""
     sweeps.held_too_long()
+    sweeps.expired_secrets()
     sweeps.old_events()

@@ -1,5 +1,6 @@
 """The admin of subscribers, endpoints, event types and API keys; what every list here has."""
 
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
@@ -13,7 +14,7 @@ from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.forms import Form, Media, ModelChoiceField
+from django.forms import ChoiceField, Form, Media, ModelChoiceField, ModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -36,6 +37,7 @@ from subscriptions.models import (
     Subscriber,
     Subscription,
 )
+from webhooks.keys import Kind
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -43,8 +45,14 @@ if TYPE_CHECKING:
 else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
 
+logger = logging.getLogger(__name__)
+
 PATTERNS_SHOWN = 5
 ROWS_LISTED = 10_000
+SECRET_KINDS = [
+    (Kind.HMAC, "HMAC-SHA256 (v1): a secret shared with the receiver"),
+    (Kind.ED25519, "Ed25519 (v1a): the receiver has the public key alone"),
+]
 
 
 def mark(word: str, tone: str) -> SafeString:
@@ -224,7 +232,11 @@ class SigningSecretInline(RecordInline):
 
     @admin.display
     def secret(self, secret: SigningSecret) -> str:
-        return "whsec_••••••••"
+        return secret.public_key or "whsec_••••••••"
+
+
+class NewEndpointForm(ModelForm):  # type: ignore[type-arg]
+    secret_kind = ChoiceField(choices=SECRET_KINDS, label="Signatures")
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -302,7 +314,15 @@ class EndpointAdmin(LockingAdmin):
     search_fields = ["url", "description", "subscriber__name", "subscriber__external_id"]
     search_help_text = "By URL, description, subscriber, or the full id of either."
     id_lookups = {"ep": "pk", "sub": "subscriber", "sbn": "subscriptions", "sec": "signing_secrets"}
-    actions = ["pause", "resume", "rotate_secret", "delete_for_good"]
+    actions = [
+        "pause",
+        "resume",
+        "rotate_secret",
+        "rotate_to_ed25519",
+        "expire_secrets",
+        "reveal_secret",
+        "delete_for_good",
+    ]
     autocomplete_fields = ["subscriber"]
     inlines = [SubscriptionInline, SigningSecretInline]
     facts = [
@@ -329,8 +349,17 @@ class EndpointAdmin(LockingAdmin):
         return super().get_queryset(request).prefetch_related("subscriptions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        form = (None, {"fields": ["subscriber", "url", "description", "max_in_flight"]})
-        return [form] if obj is None else [form, ("How it is", {"fields": self.facts})]
+        fields = ["subscriber", "url", "description", "max_in_flight"]
+        if obj is None:
+            return [(None, {"fields": [*fields, "secret_kind"]})]
+        return [(None, {"fields": fields}), ("How it is", {"fields": self.facts})]
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any
+    ) -> Any:
+        if obj is None:
+            options["form"] = NewEndpointForm
+        return super().get_form(request, obj, change, **options)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [] if obj is None else ["subscriber", *self.facts]
@@ -349,13 +378,21 @@ class EndpointAdmin(LockingAdmin):
     def has_delete_for_good_permission(self, request: HttpRequest) -> bool:
         return super().has_delete_permission(request)
 
+    def has_reveal_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("subscriptions.reveal_signingsecret")
+
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
         if change:
             # Deliveries go on meanwhile, and note its health.
             obj.save(update_fields=form.changed_data)
             return
         super().save_model(request, obj, form, change)
-        self._issue_secret(request, obj)
+        SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
+
+    def response_add(
+        self, request: HttpRequest, obj: Endpoint, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self._show_secret(request, obj)
 
     @admin.display(description="state", ordering="state")
     def how_it_is(self, endpoint: Endpoint) -> SafeString:
@@ -390,17 +427,37 @@ class EndpointAdmin(LockingAdmin):
     def resume(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
         self._change(request, endpoints, Endpoint.resume, "resumed")
 
-    @admin.action(description="Rotate the signing secret", permissions=["change"])
-    def rotate_secret(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
-        chosen = list(endpoints.existing()[:2])
-        if len(chosen) != 1:
-            # More than fit into the cookie of messages would lie in the session, in the clear.
-            self.message_user(
-                request, "Choose one endpoint: its new secret is shown once.", messages.ERROR
-            )
-            return
-        self._issue_secret(request, chosen[0])
-        self.log_change(request, chosen[0], "Rotated the signing secret.")
+    @admin.action(description="Give a new signing secret: HMAC-SHA256", permissions=["change"])
+    def rotate_secret(
+        self, request: HttpRequest, endpoints: EndpointQuerySet
+    ) -> HttpResponse | None:
+        return self._rotate(request, endpoints, Kind.HMAC)
+
+    @admin.action(description="Give a new signing secret: Ed25519", permissions=["change"])
+    def rotate_to_ed25519(
+        self, request: HttpRequest, endpoints: EndpointQuerySet
+    ) -> HttpResponse | None:
+        return self._rotate(request, endpoints, Kind.ED25519)
+
+    @admin.action(description="Expire replaced signing secrets now", permissions=["change"])
+    def expire_secrets(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        self._change(
+            request,
+            endpoints,
+            SigningSecret.objects.expire_replaced,
+            "limited to the newest signing secret",
+        )
+
+    @admin.action(description="Reveal the signing secret", permissions=["reveal"])
+    def reveal_secret(
+        self, request: HttpRequest, endpoints: EndpointQuerySet
+    ) -> HttpResponse | None:
+        endpoint = self._only_one(request, endpoints)
+        if endpoint is None:
+            return None
+        self.log_change(request, endpoint, "Revealed the signing secret.")
+        logger.info("%s was shown the signing secret of %s", request.user, endpoint.pk)
+        return self._show_secret(request, endpoint)
 
     @admin.action(description="Delete for good", permissions=["delete_for_good"])
     def delete_for_good(
@@ -431,14 +488,38 @@ class EndpointAdmin(LockingAdmin):
             self.log_change(request, endpoint, f"{done.capitalize()}.")
         self.report(request, len(existing), endpoints.count(), done)
 
-    def _issue_secret(self, request: HttpRequest, endpoint: Endpoint) -> None:
-        secret = SigningSecret.objects.issue(endpoint).reveal()
-        shown = format_html(
-            "The signing secret of {} is <code>{}</code>. It is shown this once.",
-            endpoint.url,
-            secret,
+    def _only_one(self, request: HttpRequest, endpoints: EndpointQuerySet) -> Endpoint | None:
+        chosen = list(endpoints.existing()[:2])
+        if len(chosen) == 1:
+            return chosen[0]
+        self.message_user(
+            request, "Choose one endpoint: its secret is shown by itself.", messages.ERROR
         )
-        self.message_user(request, shown, messages.WARNING)
+        return None
+
+    def _rotate(
+        self, request: HttpRequest, endpoints: EndpointQuerySet, kind: Kind
+    ) -> HttpResponse | None:
+        endpoint = self._only_one(request, endpoints)
+        if endpoint is None:
+            return None
+        SigningSecret.objects.issue(endpoint, kind=kind)
+        self.log_change(request, endpoint, "Rotated the signing secret.")
+        return self._show_secret(request, endpoint)
+
+    def _show_secret(self, request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
+        # Not in a message: those go through cookies, and through the database, in the clear.
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Signing secret",
+            "opts": self.opts,
+            "media": self.media,
+            "endpoint": endpoint,
+            "secret": endpoint.signing_secrets.filter(expires_at=None).first(),
+        }
+        return TemplateResponse(
+            request, "admin/subscriptions/endpoint/signing_secret.html", context
+        )
 
 
 # Nobody gets in with a key of the package's own kind: it would only be taken for one of ours.

@@ -6,6 +6,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.core.exceptions import ImproperlyConfigured
 
 from subscriptions.conf import SubscriptionSettings, part
+from webhooks.confidential import Confidential
 
 
 class NotDecryptable(Exception):
@@ -23,7 +24,7 @@ def encrypt(plaintext: str) -> str:
     return _ring(part(SubscriptionSettings).encryption_keys).encrypt(plaintext.encode()).decode()
 
 
-def decrypt(ciphertext: str) -> str:
+def decrypt(ciphertext: str) -> Confidential:
     """Decrypt under whichever key fits. Raises NotDecryptable where none does."""
     return _decrypt(part(SubscriptionSettings).encryption_keys, ciphertext)
 
@@ -38,9 +39,9 @@ def reencrypt(ciphertext: str) -> str:
 
 # Every delivery needs its endpoint's secrets in the clear; decrypting costs more than signing.
 @lru_cache(maxsize=10_000)
-def _decrypt(keys: tuple[str, ...], ciphertext: str) -> str:
+def _decrypt(keys: tuple[str, ...], ciphertext: str) -> Confidential:
     try:
-        return _ring(keys).decrypt(ciphertext).decode()
+        return Confidential(_ring(keys).decrypt(ciphertext).decode())
     except InvalidToken:
         raise NotDecryptable from None
 

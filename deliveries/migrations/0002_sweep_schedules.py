@@ -11,7 +11,7 @@ SWEEPS = [
     ("sweep_stuck", 10, "Takes deliveries back from workers that died."),
     ("sweep_held", 10, "Releases what is held for endpoints that are active again."),
     ("sweep_dead_letters", 60, "Redrives what can be delivered again; drops old dead letters."),
-    ("sweep_expired", 3600, "Drops old events with their deliveries and attempts."),
+    ("sweep_expired", 3600, "Drops what is past its time: old events, expired signing secrets."),
 ]
 
 

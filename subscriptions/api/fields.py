@@ -8,7 +8,8 @@ from rest_framework import serializers
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN
 from subscriptions.ids import IdField
 from subscriptions.models import Endpoint, Subscription
-from webhooks import signing
+from webhooks.confidential import Confidential
+from webhooks.keys import InvalidSecret, signing_key
 
 MAX_PATTERNS = 100
 
@@ -56,16 +57,35 @@ class Patterns(serializers.ListField):
 def check_secret(secret: str) -> None:
     """Raise ValidationError unless deliveries can be signed with `secret`."""
     try:
-        signing.decode_secret(secret)
-    except signing.InvalidSecret as error:
+        signing_key(secret)
+    except InvalidSecret as error:
         raise ValidationError(str(error)) from error
 
 
 class Secret(serializers.CharField):
-    """A signing secret: one's own on the way in, the endpoint's newest on the way out."""
+    """A signing secret: one's own on the way in, the endpoint's newest on the way out.
+
+    A private key does not go out: null takes its place.
+    """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(validators=[check_secret], **options)
+        super().__init__(allow_null=True, validators=[check_secret], **options)
 
-    def get_attribute(self, endpoint: Endpoint) -> str:
+    def to_internal_value(self, data: Any) -> str:
+        return Confidential(super().to_internal_value(data))
+
+    def get_attribute(self, endpoint: Endpoint) -> str | None:
         return endpoint.signing_secrets.get(expires_at=None).reveal()
+
+
+class PublicKeys(serializers.ListField):
+    """What verifies an endpoint's Ed25519 signatures, newest first; two during a rotation."""
+
+    child = serializers.CharField()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+    def get_attribute(self, endpoint: Endpoint) -> list[str]:
+        secrets = endpoint.signing_secrets.all()
+        return [one.public_key for one in secrets if one.public_key and one.signs_now]

@@ -6,8 +6,9 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
-from subscriptions.api.fields import EventTypeName, Id, Patterns, Secret
+from subscriptions.api.fields import EventTypeName, Id, Patterns, PublicKeys, Secret
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
+from webhooks.keys import Kind, signing_key
 
 
 # Not in a docstring, which would be every subclass's description in the OpenAPI document.
@@ -24,6 +25,10 @@ class Strict(serializers.Serializer[Any]):
             if refused:
                 raise serializers.ValidationError(refused)
         return super().to_internal_value(data)
+
+    def __repr__(self) -> str:
+        # DRF's shows all that was sent, secrets too.
+        return f"<{type(self).__name__}>"
 
 
 class EventTypeSerializer(Strict, serializers.ModelSerializer[EventType]):
@@ -57,6 +62,9 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         help_text="Event types (invoice.paid), all below one (invoice.*), or all (*). "
         "A list takes the place of the one before.",
     )
+    public_keys = PublicKeys(
+        help_text="What verifies the Ed25519 signatures; the newest first, two during a rotation."
+    )
 
     class Meta:
         model = Endpoint
@@ -66,6 +74,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "url",
             "description",
             "subscriptions",
+            "public_keys",
             "state",
             "disabled_reason",
             "created_at",
@@ -84,21 +93,39 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         return endpoint
 
 
-class NewEndpointSerializer(EndpointSerializer):
+# Not in a docstring, as above. What a request may say of a new signing secret.
+class NewSecret(Strict):
     secret = Secret(
         required=False,
-        help_text="The signing secret; a new one unless you bring your own. Shown this once.",
+        help_text="The signing secret (whsec_…), shown this once; a new one unless you bring your "
+        "own, whsec_… or whsk_…. Null on the way out for Ed25519, whose private key stays here.",
+    )
+    secret_kind = serializers.ChoiceField(
+        list(Kind),
+        required=False,
+        write_only=True,
+        help_text="Of a new secret: `hmac` is shared with the receiver (signatures v1); of an "
+        "`ed25519` the receiver has the public key (signatures v1a).",
     )
 
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        secret, kind = given.get("secret"), given.get("secret_kind")
+        if secret is not None and kind not in (None, signing_key(secret).kind):
+            raise serializers.ValidationError({"secret_kind": ["The secret is of another kind."]})
+        return given
+
+
+class NewEndpointSerializer(NewSecret, EndpointSerializer):
     class Meta(EndpointSerializer.Meta):
-        fields = [*EndpointSerializer.Meta.fields, "secret"]
+        fields = [*EndpointSerializer.Meta.fields, "secret", "secret_kind"]
         read_only_fields = ["state", "disabled_reason"]
 
     def create(self, given: dict[str, Any]) -> Endpoint:
-        patterns, secret = given.pop("subscriptions", []), given.pop("secret", None)
+        patterns = given.pop("subscriptions", [])
+        secret, kind = given.pop("secret", None), given.pop("secret_kind", None)
         endpoint = Endpoint.objects.create(**given)
         _subscribe(endpoint, patterns)
-        SigningSecret.objects.issue(endpoint, secret)
+        SigningSecret.objects.issue(endpoint, secret, kind=kind)
         return endpoint
 
 
@@ -119,8 +146,12 @@ class EndpointFilters(Strict):
     )
 
 
-class SecretSerializer(Strict):
-    secret = Secret(required=False, help_text="One's own instead of a new one.")
+class SecretSerializer(NewSecret):
+    public_key = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="What verifies Ed25519 signatures (whpk_…); null for HMAC.",
+    )
 
 
 class SubscriptionSerializer(Strict, serializers.ModelSerializer[Subscription]):

@@ -1,7 +1,7 @@
 """Event types, subscribers, endpoints and their subscriptions, over HTTP."""
 
 import logging
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
@@ -155,11 +155,15 @@ def _forget(subscriber: Subscriber) -> None:
 class EndpointViewSet(LockingViewSet[Endpoint]):
     """The URLs that deliveries are POSTed to."""
 
-    queryset = Endpoint.objects.existing().prefetch_related("subscriptions")
+    queryset = Endpoint.objects.existing().prefetch_related("subscriptions", "signing_secrets")
     filter_class = EndpointFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
         return NewEndpointSerializer if self.action == "create" else EndpointSerializer
+
+    def get_success_headers(self, data: Any) -> dict[str, str]:
+        # Of an endpoint just added, whose answer has its secret.
+        return {**super().get_success_headers(data), "Cache-Control": "no-store"}
 
     def perform_destroy(self, endpoint: Endpoint) -> None:
         endpoint.delete_for_good()
@@ -182,21 +186,22 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
 
     @extend_schema(
         summary="Reveal an endpoint's signing secret",
-        description="The newest, if it has several. That it was shown is logged.",
+        description="The newest, if it has several; of Ed25519 its public key. That it was shown "
+        "is logged.",
         responses=SecretSerializer,
     )
     @action(detail=True)
     def secret(self, request: Request, pk: str) -> Response:
         endpoint = self.get_object()
-        secret = get_object_or_404(endpoint.signing_secrets.all(), expires_at=None).reveal()
+        secret = get_object_or_404(SigningSecret, endpoint=endpoint, expires_at=None)
         key: ApiKey = request.auth  # type: ignore[assignment]
         logger.info("API key %s was shown the signing secret of %s", key.prefix, endpoint.pk)
-        return Response({"secret": secret}, headers={"Cache-Control": "no-store"})
+        return _shown(secret)
 
     @extend_schema(
         summary="Give an endpoint a new signing secret",
         description="The one before goes on signing too for a while, so that the receiver has time "
-        "to change over.",
+        "to change over. The new one is of the same kind unless `secret_kind` says otherwise.",
         request=SecretSerializer,
         responses=SecretSerializer,
     )
@@ -205,8 +210,33 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     def rotate_secret(self, request: Request, pk: str) -> Response:
         given = SecretSerializer(data=request.data)
         given.is_valid(raise_exception=True)
-        secret = SigningSecret.objects.issue(self.get_object(), given.validated_data.get("secret"))
-        return Response({"secret": secret.reveal()}, headers={"Cache-Control": "no-store"})
+        secret = SigningSecret.objects.issue(
+            self.get_object(),
+            given.validated_data.get("secret"),
+            kind=given.validated_data.get("secret_kind"),
+        )
+        return _shown(secret)
+
+    @extend_schema(
+        summary="Sign with an endpoint's newest secret alone, from now on",
+        description="For when a secret is known to others: give the endpoint a new one, then "
+        "expire those it replaced, which would sign for a while yet.",
+        request=None,
+    )
+    @action(detail=True, methods=["post"], url_path="expire-secrets")
+    @transaction.atomic
+    def expire_secrets(self, request: Request, pk: str) -> Response:
+        endpoint = self.get_object()
+        SigningSecret.objects.expire_replaced(endpoint)
+        endpoint.refresh_from_db()
+        return Response(self.get_serializer(endpoint).data)
+
+
+def _shown(secret: SigningSecret) -> Response:
+    return Response(
+        {"secret": secret.reveal(), "public_key": secret.public_key or None},
+        headers={"Cache-Control": "no-store"},
+    )
 
 
 @extend_schema_view(

@@ -13,6 +13,7 @@ from django.utils import timezone
 from deliveries.admin import DELIVERIES_SHOWN
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from subscriptions import encryption
 from subscriptions.admin import ROWS_LISTED
 from subscriptions.models import ApiKey, EventType, SigningSecret, Subscriber
 from tests.conftest import MakeEndpoint, Queue
@@ -339,9 +340,10 @@ def test_no_page_shows_a_secret_or_an_api_key(admin_client: Client, dead: Delive
     EventType.objects.create(name="made.once")
     _, key = ApiKey.objects.create_key(name="billing")
     act(admin_client, ENDPOINTS, "rotate_secret", dead.endpoint)
-    hidden = [key, *(secret.reveal() for secret in SigningSecret.objects.all())]
-    hidden += [secret.ciphertext for secret in SigningSecret.objects.all()]
-    assert len(hidden) == 5
+    act(admin_client, ENDPOINTS, "rotate_to_ed25519", dead.endpoint)
+    ciphertexts = [secret.ciphertext for secret in SigningSecret.objects.all()]
+    hidden = [key, *ciphertexts, *map(encryption.decrypt, ciphertexts)]
+    assert len(hidden) == 7
     seen = 0
     for url in pages():
         response = admin_client.get(url)

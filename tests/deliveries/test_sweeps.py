@@ -14,7 +14,7 @@ from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from deliveries.pipeline import claim, record
 from subscriptions.ids import to_uuid
-from subscriptions.models import Endpoint
+from subscriptions.models import Endpoint, SigningSecret
 from tests.conftest import Configure, MakeEndpoint, Queue
 from tests.deliveries.conftest import MakeDelivery, age, states
 from webhooks.sending.outcome import Outcome, OutcomeKind
@@ -273,6 +273,17 @@ class TestOldEvents:
         make_delivery(state="delivered", ended_at=timezone.now())
         configure(EVENT_RETENTION=3600)
         assert sweeps.old_events() == 0
+
+
+def test_signing_secrets_past_their_overlap_are_deleted(
+    make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(SECRET_OVERLAP=0, SWEEP_CHUNK=2)
+    endpoint = make_endpoint()
+    for _ in range(3):
+        newest = SigningSecret.objects.issue(endpoint)
+    assert [sweeps.expired_secrets(), sweeps.expired_secrets()] == [3, 0]
+    assert list(SigningSecret.objects.all()) == [newest]
 
 
 def test_a_sweep_does_its_share_in_chunks_and_leaves_the_rest_to_the_next_run(

@@ -1,8 +1,10 @@
+import logging
 import re
 from collections.abc import Callable
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -13,6 +15,7 @@ from django.utils import timezone
 from rest_framework_api_key.models import APIKey
 
 from subscriptions import admin as lists
+from subscriptions import encryption
 from subscriptions.models import ApiKey, Endpoint, EventType, SigningSecret, Subscriber
 from tests.conftest import MakeEndpoint
 
@@ -193,9 +196,11 @@ def secrets_in(page: str) -> list[str]:
 def test_a_new_endpoint_gets_a_secret_which_is_shown_once(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
-    data = {"subscriber": subscriber.pk, "url": "https://example.com/", **formset(["invoice.*"])}
+    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "secret_kind": "hmac"}
     url = reverse("admin:subscriptions_endpoint_add")
-    shown = secrets_in(admin_client.post(url, data, follow=True).content.decode())
+    response = admin_client.post(url, {**data, **formset(["invoice.*"])})
+    shown = secrets_in(response.content.decode())
+    assert "no-store" in response["Cache-Control"]
     endpoint = Endpoint.objects.get()
     assert shown == [endpoint.signing_secrets.get().reveal()]
     assert endpoint.subscriptions.get().pattern == "invoice.*"
@@ -221,10 +226,81 @@ def test_a_rotated_secret_is_shown_once_and_the_old_one_expires(
     assert secrets_in(admin_client.get(ENDPOINTS).content.decode()) == []
 
 
-def test_secrets_are_rotated_one_at_a_time(
+def test_of_an_ed25519_secret_the_public_key_is_shown_and_never_the_private_one(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    url = reverse("admin:subscriptions_endpoint_add")
+    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "secret_kind": "ed25519"}
+    pages = [admin_client.post(url, {**data, **formset([])}).content.decode()]
+    endpoint = Endpoint.objects.get()
+    pages += [act(admin_client, ENDPOINTS, "rotate_to_ed25519", endpoint)]
+    old, new = endpoint.signing_secrets.order_by("id")
+    pages += [act(admin_client, ENDPOINTS, "reveal_secret", endpoint)]
+    pages += [admin_client.get(page_of(endpoint)).content.decode()]
+    keys = [re.findall(r"whpk_[\w+/=]+", page) for page in pages]
+    assert keys == [
+        [old.public_key],
+        [new.public_key],
+        [new.public_key],
+        [new.public_key, old.public_key],
+    ]
+    private = [encryption.decrypt(secret.ciphertext) for secret in (old, new)]
+    assert not [one for one in private for page in pages if one in page]
+
+
+def test_replaced_secrets_are_expired_at_once(
     admin_client: Client, make_endpoint: MakeEndpoint
 ) -> None:
-    page = act(admin_client, ENDPOINTS, "rotate_secret", make_endpoint(), make_endpoint())
+    endpoint = make_endpoint()
+    newest = SigningSecret.objects.issue(endpoint)
+    done = act(admin_client, ENDPOINTS, "expire_secrets", endpoint)
+    assert "1 of 1 endpoint limited to the newest signing secret" in done
+    assert list(endpoint.signing_secrets.all()) == [newest]
+
+
+def test_revealing_a_secret_is_logged_without_it_and_not_kept_by_browsers(
+    admin_client: Client, make_endpoint: MakeEndpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    endpoint = make_endpoint()
+    newest = SigningSecret.objects.issue(endpoint).reveal()
+    chosen = {"action": "reveal_secret", "_selected_action": endpoint.pk}
+    with caplog.at_level(logging.INFO):
+        response = admin_client.post(ENDPOINTS, chosen)
+    assert secrets_in(response.content.decode()) == [newest]
+    assert "no-store" in response["Cache-Control"]
+    [record] = [record for record in caplog.records if record.name == "subscriptions.admin"]
+    assert record.getMessage() == f"admin was shown the signing secret of {endpoint.pk}"
+    entry = LogEntry.objects.get()
+    assert (entry.user.get_username(), entry.object_id) == ("admin", endpoint.pk)
+    assert entry.get_change_message() == "Revealed the signing secret."
+    assert newest not in caplog.text
+    assert secrets_in(admin_client.get(ENDPOINTS, chosen).content.decode()) == []
+
+
+def test_nobody_is_shown_a_secret_without_leave(
+    staff_client: Callable[..., Client], make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    client = staff_client("view_endpoint", "change_endpoint", "delete_endpoint")
+    assert secrets_in(act(client, ENDPOINTS, "reveal_secret", endpoint)) == []
+    assert not LogEntry.objects.exists()
+
+
+@pytest.mark.parametrize("action", ["rotate_secret", "rotate_to_ed25519"])
+def test_a_new_secret_is_neither_in_a_cookie_nor_in_the_database(
+    admin_client: Client, make_endpoint: MakeEndpoint, action: str
+) -> None:
+    endpoint = make_endpoint()
+    act(admin_client, ENDPOINTS, action, endpoint)
+    assert "messages" not in admin_client.cookies
+    assert "_messages" not in admin_client.session
+
+
+@pytest.mark.parametrize("action", ["rotate_secret", "rotate_to_ed25519", "reveal_secret"])
+def test_secrets_are_shown_one_at_a_time(
+    admin_client: Client, make_endpoint: MakeEndpoint, action: str
+) -> None:
+    page = act(admin_client, ENDPOINTS, action, make_endpoint(), make_endpoint())
     assert "Choose one endpoint" in page
     assert SigningSecret.objects.count() == 2
 
@@ -364,7 +440,18 @@ def staff_client(client: Client) -> Callable[..., Client]:
     ("permission", "actions"),
     [
         ("view_endpoint", []),
-        ("change_endpoint", ["send_test_event", "pause", "resume", "rotate_secret"]),
+        (
+            "change_endpoint",
+            [
+                "send_test_event",
+                "pause",
+                "resume",
+                "rotate_secret",
+                "rotate_to_ed25519",
+                "expire_secrets",
+            ],
+        ),
+        ("reveal_signingsecret", ["reveal_secret"]),
         ("delete_endpoint", ["delete_for_good"]),
     ],
 )
@@ -376,7 +463,7 @@ def test_each_action_takes_its_permission(
 ) -> None:
     make_endpoint()
     page = staff_client("view_endpoint", permission).get(ENDPOINTS).content.decode()
-    assert re.findall('<option value="([a-z_]+)"', page) == actions
+    assert re.findall('<option value="([a-z_0-9]+)"', page) == actions
 
 
 @pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, ApiKey])

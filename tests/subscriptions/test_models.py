@@ -5,9 +5,10 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from subscriptions import encryption
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from tests.conftest import Configure, MakeEndpoint
-from webhooks.signing import InvalidSecret
+from webhooks.keys import InvalidSecret, Kind, generate_secret, signing_key
 
 pytestmark = pytest.mark.django_db
 
@@ -100,14 +101,69 @@ def test_a_signing_secret_of_ones_own_is_taken_if_it_is_one(make_endpoint: MakeE
     assert SigningSecret.objects.filter(expires_at=None).count() == 1
 
 
+@pytest.mark.parametrize("before", Kind)
+@pytest.mark.parametrize("after", [*Kind, None])
+def test_a_signing_secret_is_of_the_kind_of_the_one_before_unless_told(
+    make_endpoint: MakeEndpoint, before: Kind, after: Kind | None
+) -> None:
+    endpoint = make_endpoint()
+    SigningSecret.objects.issue(endpoint, kind=before)
+    assert SigningSecret.objects.issue(endpoint, kind=after).kind is (after or before)
+    assert SigningSecret.objects.live().count() == 3
+
+
+def test_of_an_ed25519_secret_the_public_key_alone_is_shown(make_endpoint: MakeEndpoint) -> None:
+    own = generate_secret(Kind.ED25519)
+    secret = SigningSecret.objects.issue(make_endpoint(), own)
+    assert encryption.decrypt(secret.ciphertext) == own
+    assert (secret.kind, secret.public_key) == (Kind.ED25519, signing_key(own).public)
+    assert secret.reveal() is None
+
+
+def test_an_endpoint_has_one_signing_secret_that_does_not_expire(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    endpoint = make_endpoint()
+    with pytest.raises(IntegrityError, match="one_signing_secret_per_endpoint_does_not_expire"):
+        SigningSecret.objects.create(endpoint=endpoint, ciphertext="x")
+
+
+def test_replaced_signing_secrets_are_expired_at_once(make_endpoint: MakeEndpoint) -> None:
+    endpoint, other = make_endpoint(), make_endpoint()
+    SigningSecret.objects.issue(other)
+    for _ in range(2):
+        newest = SigningSecret.objects.issue(endpoint)
+    assert SigningSecret.objects.expire_replaced(endpoint) == 2
+    assert list(endpoint.signing_secrets.all()) == [newest]
+    assert other.signing_secrets.count() == 2
+
+
+def test_expired_signing_secrets_are_dropped_a_few_at_a_time(
+    make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(SECRET_OVERLAP=0)
+    endpoint = make_endpoint()
+    for _ in range(3):
+        newest = SigningSecret.objects.issue(endpoint)
+    configure(SECRET_OVERLAP=3600)
+    overlapping = SigningSecret.objects.issue(other := make_endpoint())
+    dropped = [SigningSecret.objects.drop_expired(2) for _ in range(3)]
+    assert dropped == [2, 1, 0]
+    assert list(endpoint.signing_secrets.all()) == [newest]
+    assert overlapping in other.signing_secrets.all()
+    assert other.signing_secrets.count() == 2
+
+
 def test_a_signing_secret_is_stored_encrypted_and_never_shown_by_accident(
     make_endpoint: MakeEndpoint,
 ) -> None:
     make_endpoint()
     secret = SigningSecret.objects.get()
     plaintext = secret.reveal()
+    assert plaintext is not None
     assert plaintext.startswith("whsec_")
     assert plaintext not in secret.ciphertext
+    assert plaintext not in f"{[plaintext]} {plaintext!r}"
     assert plaintext not in f"{secret!r} {secret} {secret.__dict__}"
 
 

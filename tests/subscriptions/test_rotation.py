@@ -4,9 +4,11 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
+from subscriptions import encryption
 from subscriptions.management.commands import rotate_encryption_keys
-from subscriptions.models import SigningSecret
+from subscriptions.models import Endpoint, SigningSecret
 from tests.conftest import Configure, MakeEndpoint
+from webhooks.keys import Kind
 
 pytestmark = pytest.mark.django_db
 
@@ -19,6 +21,10 @@ def rotate() -> str:
     return told.getvalue()
 
 
+def plaintexts() -> dict[str, str]:
+    return {one.pk: encryption.decrypt(one.ciphertext) for one in SigningSecret.objects.all()}
+
+
 def test_every_secret_comes_under_the_newest_key(
     make_endpoint: MakeEndpoint, configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -26,11 +32,12 @@ def test_every_secret_comes_under_the_newest_key(
     configure(ENCRYPTION_KEYS=[OLD])
     for _ in range(5):
         make_endpoint()
-    before = {secret.pk: secret.reveal() for secret in SigningSecret.objects.all()}
+    SigningSecret.objects.issue(Endpoint.objects.all()[0], kind=Kind.ED25519)
+    before = plaintexts()
     configure(ENCRYPTION_KEYS=[NEW, OLD])
-    assert rotate() == "5 secrets are encrypted under the newest key.\n"
+    assert rotate() == "6 secrets are encrypted under the newest key.\n"
     configure(ENCRYPTION_KEYS=[NEW])
-    assert {secret.pk: secret.reveal() for secret in SigningSecret.objects.all()} == before
+    assert plaintexts() == before
 
 
 def test_a_secret_that_no_key_opens_stops_it_and_nothing_is_lost(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import wraps
 
 from django.db import IntegrityError, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -22,6 +22,14 @@ MAX_BYTES = 1024 * 1024
 logger = logging.getLogger(__name__)
 
 
+class NoBody(Exception):
+    """A request whose body is not taken in; `status` says so to its sender."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
 def webhook(
     *,
     secrets: Secrets | Callable[[], Secrets],
@@ -31,32 +39,31 @@ def webhook(
 ) -> Callable[[Handler], View]:
     """Turn a handler of messages into a view to which a sender may POST.
 
-    `secrets` are the signing secrets that count, or a function that gives them for each request;
-    give both during a rotation. `source` tells senders apart whose ids might be alike.
+    `secrets` are the signing secrets that count (`whsec_…`, or the `whpk_…` of an Ed25519 one), or
+    a function that gives them for each request; give both during a rotation. `source` tells
+    senders apart whose ids might be alike.
 
     The view answers 204 once the handler has returned; a message that has been handled before is
     acknowledged without calling it again. The record of the message and what the handler writes
     are one transaction: where the handler raises, neither is kept, the answer is 500, and the
-    sender tries again. Answers 401 to what is not verified, 400 to what is no event, and 413 to
-    more than `max_bytes`.
+    sender tries again. Answers 401 to what is not verified, 400 to what is no event, 411 to a
+    body in chunks, of which WSGI tells Django nothing, and 413 to more than `max_bytes`.
     """
+
+    # On its own: where the handler fails, the secrets are not among what a traceback could show.
+    def verify(request: HttpRequest, body: bytes) -> signing.VerifiedMessage:
+        accepted = secrets() if callable(secrets) else secrets
+        return signing.verify(request.headers, body, accepted, tolerance=tolerance)
 
     def decorate(handler: Handler) -> View:
         @csrf_exempt
         @require_POST
         @wraps(handler)
         def view(request: HttpRequest) -> HttpResponse:
-            body = _body(request, max_bytes)
-            if body is None:
-                return _refusal(413, f"The body has more than {max_bytes} bytes.")
             try:
-                verified = signing.verify(
-                    request.headers,
-                    body,
-                    secrets() if callable(secrets) else secrets,
-                    tolerance=tolerance,
-                )
-                message = read(verified)
+                message = read(verify(request, _body(request, max_bytes)))
+            except NoBody as error:
+                return _refusal(error.status, str(error))
             except signing.VerificationFailed as error:
                 logger.warning("%s: refused a webhook: %s", source, error)
                 return _refusal(401, "The webhook is not verified.")
@@ -76,15 +83,22 @@ def webhook(
     return decorate
 
 
-def _body(request: HttpRequest, max_bytes: int) -> bytes | None:
-    """The request's body, or None where there is too much of it to be read."""
+def _body(request: HttpRequest, max_bytes: int) -> bytes:
+    """The request's body, of which no more is read than may be. Raises NoBody."""
+    length = request.headers.get("content-length")
     try:
-        if int(request.headers.get("content-length") or 0) > max_bytes:
-            return None
+        declared = int(length or 0)
     except ValueError:
-        return b""  # as Django itself takes it; no signature fits
-    body = request.read(max_bytes + 1)
-    return body if len(body) <= max_bytes else None
+        declared = 0  # as Django itself takes it; no signature fits
+    try:
+        body = b"" if declared > max_bytes else request.read(max_bytes + 1)
+    except UnreadablePostError as error:
+        raise NoBody(400, "The body ends too early.") from error
+    if max(declared, len(body)) > max_bytes:
+        raise NoBody(413, f"The body has more than {max_bytes} bytes.")
+    if not length and not body:
+        raise NoBody(411, "Send the body whole, with its Content-Length.")
+    return body
 
 
 def _is_first(source: str, message_id: str) -> bool:

@@ -6,13 +6,16 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
+from subscriptions import encryption
 from subscriptions.models import ApiKey, Endpoint, SigningSecret, Subscriber, Subscription
 from tests.api_client import queries_of_get, written
-from tests.conftest import MakeEndpoint
+from tests.conftest import Configure, MakeEndpoint
+from webhooks.keys import Kind
 
 ENDPOINTS = "/api/v1/endpoints/"
 URL = "https://example.com/webhooks"
 OWN_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OWN_PRIVATE_KEY = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
 
 BAD_URLS = [
     "",
@@ -40,6 +43,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "url": URL,
         "description": "",
         "subscriptions": [],
+        "public_keys": [],
         "state": "active",
         "disabled_reason": "",
         "last_success_at": None,
@@ -62,6 +66,7 @@ def test_an_endpoint_is_added_with_what_it_asks_for_and_its_secret_is_shown_once
         },
     )
     assert response.status_code == 201
+    assert response.headers["Cache-Control"] == "no-store"
     endpoint = Endpoint.objects.get()
     added = response.json()
     secret = added.pop("secret")
@@ -107,6 +112,10 @@ def test_an_endpoint_may_bring_its_own_secret(api: APIClient, subscriber: Subscr
         ({"secret": "password"}, "secret"),
         ({"secret": "whsec_c2hvcnQ="}, "secret"),
         ({"secret": "whsec_é"}, "secret"),
+        ({"secret": "whpk_" + "A" * 43 + "="}, "secret"),
+        ({"secret_kind": "rsa"}, "secret_kind"),
+        ({"secret": OWN_SECRET, "secret_kind": "ed25519"}, "secret_kind"),
+        ({"public_keys": []}, "public_keys"),
         ({"id": "ep_" + "0" * 32}, "id"),
         ({"state": "paused"}, "state"),
         ({"disabled_reason": "x"}, "disabled_reason"),
@@ -215,7 +224,7 @@ def test_a_deleted_endpoint_is_hidden_and_kept_for_the_record(
         api.get(path_of(endpoint, "secret/")),
         *[
             api.post(path_of(endpoint, f"{action}/"))
-            for action in ("pause", "resume", "rotate-secret", "test")
+            for action in ("pause", "resume", "rotate-secret", "expire-secrets", "test")
         ],
     ]
     assert {response.status_code for response in requests} == {404}
@@ -278,7 +287,7 @@ def test_a_secret_is_revealed_and_that_is_logged_without_it(
     with caplog.at_level(logging.INFO):
         response = api.get(path_of(endpoint, "secret/"))
     secret = SigningSecret.objects.get().reveal()
-    assert response.json() == {"secret": secret}
+    assert response.json() == {"secret": secret, "public_key": None}
     assert response.headers["Cache-Control"] == "no-store"
     [record] = [record for record in caplog.records if endpoint.pk in record.getMessage()]
     assert record.levelno == logging.INFO
@@ -294,7 +303,7 @@ def test_an_endpoint_without_a_secret_has_none_to_reveal(
     assert api.get(path_of(endpoint, "secret/")).status_code == 404
 
 
-@pytest.mark.parametrize("body", [None, {}, {"secret": OWN_SECRET}])
+@pytest.mark.parametrize("body", [None, {}, {"secret": None}, {"secret": OWN_SECRET}])
 def test_a_secret_is_rotated_and_the_one_before_goes_on_for_a_while(
     api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, str] | None
 ) -> None:
@@ -302,14 +311,96 @@ def test_a_secret_is_rotated_and_the_one_before_goes_on_for_a_while(
     before = SigningSecret.objects.get().reveal()
     after = api.post(path_of(endpoint, "rotate-secret/"), body).json()["secret"]
     assert after != before
-    assert (after == OWN_SECRET) == bool(body)
+    assert (after == OWN_SECRET) == (body == {"secret": OWN_SECRET})
     assert [one.reveal() for one in SigningSecret.objects.live()] == [after, before]
-    assert api.get(path_of(endpoint, "secret/")).json() == {"secret": after}
+    assert api.get(path_of(endpoint, "secret/")).json() == {"secret": after, "public_key": None}
+
+
+def test_an_ed25519_secret_is_shown_as_its_public_key_alone(
+    api: APIClient, subscriber: Subscriber
+) -> None:
+    body = {"subscriber": subscriber.pk, "url": URL, "secret_kind": "ed25519"}
+    added = api.post(ENDPOINTS, body)
+    endpoint, first = Endpoint.objects.get(), SigningSecret.objects.get()
+    assert (added.json()["secret"], added.json()["public_keys"]) == (None, [first.public_key])
+    assert api.get(path_of(endpoint)).json()["public_keys"] == [first.public_key]
+
+    rotated = api.post(path_of(endpoint, "rotate-secret/"))
+    second = endpoint.signing_secrets.get(expires_at=None)
+    assert rotated.json() == {"secret": None, "public_key": second.public_key}
+    assert api.get(path_of(endpoint, "secret/")).json() == rotated.json()
+    listed = api.get(ENDPOINTS)
+    [shown_in_list] = listed.json()["results"]
+    assert shown_in_list["public_keys"] == [second.public_key, first.public_key]
+    assert api.patch(path_of(endpoint), {"subscriptions": ["a"]}).json()["public_keys"] == [
+        second.public_key,
+        first.public_key,
+    ]
+    private = [encryption.decrypt(secret.ciphertext) for secret in (first, second)]
+    for response in (added, rotated, listed):
+        assert not [one for one in private if one in response.content.decode()]
+
+
+@pytest.mark.parametrize("body", [{"secret_kind": "ed25519"}, {"secret": OWN_PRIVATE_KEY}])
+def test_a_secret_is_rotated_to_another_kind_and_back(
+    api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, str]
+) -> None:
+    endpoint = make_endpoint()
+    there = api.post(path_of(endpoint, "rotate-secret/"), body).json()
+    assert (there["secret"], there["public_key"][:5]) == (None, "whpk_")
+    back = api.post(path_of(endpoint, "rotate-secret/"), {"secret_kind": "hmac"}).json()
+    assert (back["secret"][:6], back["public_key"]) == ("whsec_", None)
+    assert api.get(path_of(endpoint)).json()["public_keys"] == [there["public_key"]]
+    assert SigningSecret.objects.live().count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_rotations_at_once_one_replaces_the_other(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+
+    def rotate(_: int) -> int:
+        try:
+            return api.post(path_of(endpoint, "rotate-secret/")).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor() as threads:
+        assert list(threads.map(rotate, range(4))) == [200] * 4
+    assert endpoint.signing_secrets.count() == 5
+    assert endpoint.signing_secrets.filter(expires_at=None).count() == 1
+
+
+def test_replaced_secrets_are_expired_at_once(api: APIClient, make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint()
+    SigningSecret.objects.issue(endpoint, kind=Kind.ED25519)
+    newest = SigningSecret.objects.issue(endpoint, kind=Kind.HMAC)
+    response = api.post(path_of(endpoint, "expire-secrets/"))
+    assert (response.status_code, response.json()["public_keys"]) == (200, [])
+    assert list(SigningSecret.objects.all()) == [newest]
+
+
+def test_an_expired_key_is_not_shown_though_it_is_not_swept_up_yet(
+    api: APIClient, make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(SECRET_OVERLAP=0)
+    endpoint = make_endpoint()
+    SigningSecret.objects.issue(endpoint, kind=Kind.ED25519)
+    newest = SigningSecret.objects.issue(endpoint)
+    assert api.get(path_of(endpoint)).json()["public_keys"] == [newest.public_key]
 
 
 @pytest.mark.parametrize(
     ("body", "field"),
-    [({"secret": "password"}, "secret"), ({"secret": None}, "secret"), ({"sekret": ""}, "sekret")],
+    [
+        ({"secret": "password"}, "secret"),
+        ({"secret": ""}, "secret"),
+        ({"secret_kind": None}, "secret_kind"),
+        ({"secret": OWN_PRIVATE_KEY, "secret_kind": "hmac"}, "secret_kind"),
+        ({"public_key": "whpk_"}, "public_key"),
+        ({"sekret": ""}, "sekret"),
+    ],
 )
 def test_a_secret_is_not_rotated_to_something_else(
     api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, Any], field: str
