@@ -6,8 +6,13 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
+from subscriptions.api.credentials import AuthenticationField, HeaderNames, Headers
+from subscriptions.api.errors import Conflict
 from subscriptions.api.fields import EventTypeName, Id, Patterns, Secret
+from subscriptions.encryption import NotDecryptable
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
+
+CREDENTIALS = ["headers", "authentication"]
 
 
 # Not in a docstring, which would be every subclass's description in the OpenAPI document.
@@ -57,6 +62,18 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         help_text="Event types (invoice.paid), all below one (invoice.*), or all (*). "
         "A list takes the place of the one before.",
     )
+    headers = Headers(
+        required=False,
+        write_only=True,
+        help_text="Custom headers: 20 at most, of 4 KiB in all. They take the place of those "
+        "before. Their values are kept encrypted and never shown again.",
+    )
+    header_names = HeaderNames(help_text="The names of the custom headers.")
+    authentication = AuthenticationField(
+        required=False,
+        help_text="What deliveries show the endpoint beside their signature. Secrets are kept "
+        "encrypted and never shown again.",
+    )
 
     class Meta:
         model = Endpoint
@@ -66,6 +83,9 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "url",
             "description",
             "subscriptions",
+            "headers",
+            "header_names",
+            "authentication",
             "state",
             "disabled_reason",
             "created_at",
@@ -77,6 +97,10 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
 
     def update(self, endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
         patterns = changes.pop("subscriptions", None)
+        try:
+            endpoint.set_credentials(**{name: changes.pop(name, None) for name in CREDENTIALS})
+        except NotDecryptable as error:
+            raise Conflict(f"{error} Or send headers and authentication both anew.") from error
         endpoint = super().update(endpoint, changes)
         if patterns is not None:
             endpoint.subscriptions.exclude(pattern__in=patterns).delete()
@@ -96,7 +120,10 @@ class NewEndpointSerializer(EndpointSerializer):
 
     def create(self, given: dict[str, Any]) -> Endpoint:
         patterns, secret = given.pop("subscriptions", []), given.pop("secret", None)
-        endpoint = Endpoint.objects.create(**given)
+        credentials = {name: given.pop(name, None) for name in CREDENTIALS}
+        endpoint = Endpoint(**given)
+        endpoint.set_credentials(**credentials)
+        endpoint.save()
         _subscribe(endpoint, patterns)
         SigningSecret.objects.issue(endpoint, secret)
         return endpoint
