@@ -24,8 +24,10 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
+from subscriptions.credentials_form import EndpointForm, credential_fieldsets
 from subscriptions.ids import to_uuid
 from subscriptions.models import (
     ApiKey,
@@ -295,6 +297,8 @@ class SubscriberFilter(admin.ListFilter):
 
 
 @admin.register(Endpoint)
+# A report of an error would tell the secrets that were sent in.
+@method_decorator(sensitive_post_parameters(), "changeform_view")
 class EndpointAdmin(LockingAdmin):
     list_display = ["url", "subscriber", "how_it_is", "health", "last_success", "subscribes_to"]
     list_filter = ["state", HealthFilter, SubscriberFilter]
@@ -303,6 +307,7 @@ class EndpointAdmin(LockingAdmin):
     search_help_text = "By URL, description, subscriber, or the full id of either."
     id_lookups = {"ep": "pk", "sub": "subscriber", "sbn": "subscriptions", "sec": "signing_secrets"}
     actions = ["pause", "resume", "rotate_secret", "delete_for_good"]
+    form = EndpointForm
     autocomplete_fields = ["subscriber"]
     inlines = [SubscriptionInline, SigningSecretInline]
     facts = [
@@ -312,6 +317,8 @@ class EndpointAdmin(LockingAdmin):
         "health",
         "last_success_at",
         "last_failure_at",
+        "header_names",
+        "authenticates_by",
         "created_at",
     ]
     tones = {
@@ -329,8 +336,14 @@ class EndpointAdmin(LockingAdmin):
         return super().get_queryset(request).prefetch_related("subscriptions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        form = (None, {"fields": ["subscriber", "url", "description", "max_in_flight"]})
-        return [form] if obj is None else [form, ("How it is", {"fields": self.facts})]
+        fieldsets: list[Any] = [
+            (None, {"fields": ["subscriber", "url", "description", "max_in_flight"]})
+        ]
+        if obj is not None:
+            fieldsets.append(("How it is", {"fields": self.facts}))
+        if obj is None or self.has_change_permission(request, obj):
+            fieldsets += credential_fieldsets()
+        return fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [] if obj is None else ["subscriber", *self.facts]
@@ -352,7 +365,7 @@ class EndpointAdmin(LockingAdmin):
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
         if change:
             # Deliveries go on meanwhile, and note its health.
-            obj.save(update_fields=form.changed_data)
+            obj.save(update_fields=form.changed_columns)
             return
         super().save_model(request, obj, form, change)
         self._issue_secret(request, obj)
@@ -374,6 +387,15 @@ class EndpointAdmin(LockingAdmin):
     @admin.display(ordering="last_success_at")
     def last_success(self, endpoint: Endpoint) -> SafeString | None:
         return moment(endpoint.last_success_at)
+
+    @admin.display(description="custom headers")
+    def header_names(self, endpoint: Endpoint) -> str:
+        return ", ".join(endpoint.shown_credentials["header_names"])
+
+    @admin.display(description="authentication")
+    def authenticates_by(self, endpoint: Endpoint) -> str:
+        shown = endpoint.shown_credentials["authentication"]
+        return ", ".join(f"{name} {value}" for name, value in shown.items() if value)
 
     @admin.display
     def subscribes_to(self, endpoint: Endpoint) -> str:

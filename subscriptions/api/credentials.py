@@ -46,7 +46,8 @@ class HeaderNames(serializers.ListField):
         super().__init__(read_only=True, **options)
 
     def get_attribute(self, endpoint: Endpoint) -> list[str]:
-        return endpoint.shown_credentials["header_names"]
+        names: list[str] = endpoint.shown_credentials["header_names"]
+        return names
 
 
 def _schema(kind: type[Authentication]) -> dict[str, Any]:
@@ -75,7 +76,8 @@ class AuthenticationField(serializers.Field):  # type: ignore[type-arg]
     default_error_messages = {"invalid": "Give an object with the kind and that kind's fields."}
 
     def get_attribute(self, endpoint: Endpoint) -> dict[str, Any]:
-        return endpoint.shown_credentials["authentication"]
+        shown: dict[str, Any] = endpoint.shown_credentials["authentication"]
+        return shown
 
     def to_representation(self, shown: dict[str, Any]) -> dict[str, Any]:
         return shown

@@ -180,7 +180,7 @@ def _forget(subscriber: Subscriber) -> None:
                 },
             ),
             OpenApiExample(
-                "The signature alone, as at first",
+                "The signature alone again",
                 request_only=True,
                 value={"headers": {}, "authentication": {"kind": "none"}},
             ),

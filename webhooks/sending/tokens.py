@@ -166,7 +166,7 @@ def read_token(outcome: Outcome, *, asked_at: float) -> Token:
 def _lifetime(expires_in: object) -> float:
     if isinstance(expires_in, int | float | str):
         try:
-            # max() and min() are told apart from NaN by their order.
+            # In this order NaN, which is less than nothing, becomes the longest.
             return max(0.0, min(MAX_LIFETIME, float(expires_in)))
         except (ValueError, OverflowError):
             pass

@@ -34,6 +34,7 @@ NO_CREDENTIALS = Credentials()
 
 CURLE_TOO_LARGE = 100  # pycurl has no name for it
 NOT_HTTP = "the response is not HTTP/1.1"
+BAD_CERTIFICATE = "the client certificate cannot be used"
 HEAD_TOO_LONG = "the response's head is too long"
 
 # By curl's error code. What is missing here is a connection that was not made, or was lost.
@@ -48,6 +49,8 @@ FAILURES = {
     ),
     pycurl.E_SSL_CONNECT_ERROR: (OutcomeKind.TLS_FAILED, "TLS failed: {message}"),
     pycurl.E_SSL_CACERT_BADFILE: (OutcomeKind.TLS_FAILED, "TLS failed: {message}"),
+    pycurl.E_SSL_CERTPROBLEM: (OutcomeKind.TLS_FAILED, BAD_CERTIFICATE),
+    pycurl.E_BAD_FUNCTION_ARGUMENT: (OutcomeKind.TLS_FAILED, BAD_CERTIFICATE),
     pycurl.E_UNSUPPORTED_PROTOCOL: (OutcomeKind.RESPONSE_INVALID, NOT_HTTP),
     pycurl.E_FTP_WEIRD_SERVER_REPLY: (OutcomeKind.RESPONSE_INVALID, "invalid response: {message}"),
     pycurl.E_HTTP2: (OutcomeKind.RESPONSE_INVALID, "invalid response: {message}"),
@@ -214,13 +217,16 @@ class Transfer:
         peer = self._peer()
         if code == pycurl.E_COULDNT_CONNECT and number == errno.ECONNREFUSED:
             return OutcomeKind.CONNECTION_FAILED, f"connection refused by {peer}"
+        if code == pycurl.E_RECV_ERROR and "SSL routines::" in message:
+            # In TLS 1.3 a client certificate is refused once the handshake is over.
+            code = pycurl.E_SSL_CONNECT_ERROR
         kind, error = FAILURES.get(code, CONNECTION_LOST)
         return kind, error.format(
             host=self._host,
             peer=peer,
             reason=os.strerror(number).lower() if number else "connection lost",
             # What comes before tells where in curl and OpenSSL it was noticed.
-            message=message.rpartition(": ")[2].rpartition("routines::")[2],
+            message=message.rpartition(": ")[2].rpartition("routines::")[2].partition(", errno")[0],
         )
 
     def _peer(self) -> str:

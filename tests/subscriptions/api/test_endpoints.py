@@ -40,6 +40,8 @@ def shown(**changes: Any) -> dict[str, Any]:
         "url": URL,
         "description": "",
         "subscriptions": [],
+        "header_names": [],
+        "authentication": {"kind": "none"},
         "state": "active",
         "disabled_reason": "",
         "last_success_at": None,
