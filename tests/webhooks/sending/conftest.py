@@ -10,7 +10,6 @@ import pycurl
 import pytest
 from kombu.asynchronous import Hub
 
-from tests.webhooks.sending.certificates import Authority
 from webhooks.addresses import AddressPolicy
 from webhooks.sending.credentials import Credentials
 from webhooks.sending.curl_sender import CurlSender
@@ -131,8 +130,3 @@ def send(make_sender: MakeSender) -> Send:
         return make_sender(**options).send(request)
 
     return send
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))

@@ -1,8 +1,0 @@
-import pytest
-
-from tests.webhooks.sending.certificates import Authority
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))
