@@ -166,6 +166,7 @@ ANGARIUM_VARIABLES = {
     "ALLOW_SINGLE_LABELS": env.bool,
     "ALLOWED_NETWORKS": env.list,
     "BLOCKED_NETWORKS": env.list,
+    "CA_BUNDLE": env.str,
     "CONNECT_TIMEOUT": env.float,
     "COURIER_GRACE": env.float,
     "DEAD_LETTER_RETENTION": env.float,

@@ -21,6 +21,8 @@ class DeliverySettings:
     """How many deliveries the fan_out task makes in one transaction."""
 
     user_agent: str = "Angarium/0.1"
+    ca_bundle: str = ""
+    """A PEM file of the certificates to trust; certifi's, if empty."""
     connect_timeout: float = 5.0
     """For one connection, TLS included."""
     timeout: float = 15.0

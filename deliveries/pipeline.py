@@ -48,7 +48,8 @@ CLAIM = """
                 OR free.state = 'waiting'
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
-               delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight
+               delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight,
+               endpoint.credentials
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
            claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
@@ -56,7 +57,7 @@ CLAIM = """
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           event.id, event.type, event.occurred_at, event.payload
+           event.id, event.type, event.occurred_at, event.payload, claimed.credentials
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
 """
@@ -144,6 +145,8 @@ class Claim:
     event_type: str
     occurred_at: datetime
     payload: str
+    credentials: str | None
+    """The endpoint's custom headers and authentication, as they are stored: encrypted."""
 
 
 def claim(deliveries: Iterable[UUID]) -> list[Claim]:

@@ -39,4 +39,5 @@ def _sender(subscriptions: SubscriptionSettings, deliveries: DeliverySettings) -
         policy=subscriptions.address_policy(),
         limits=deliveries.limits(),
         user_agent=deliveries.user_agent,
+        ca_bundle=deliveries.ca_bundle or None,
     )

@@ -4,6 +4,7 @@ import logging
 
 from deliveries.pipeline import Claim
 from subscriptions import encryption
+from subscriptions.credentials import parse_credentials
 from subscriptions.ids import from_uuid
 from webhooks import payloads, signing
 from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
@@ -30,6 +31,9 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
         secrets = [encryption.decrypt(ciphertext) for ciphertext in claim.secrets]
         if not secrets:
             raise Unrenderable("The endpoint has no signing secret: issue one.")
+        credentials = None
+        if claim.credentials is not None:
+            credentials = parse_credentials(encryption.decrypt(claim.credentials)).to_send
         signed = signing.headers(from_uuid("evt", claim.event), timestamp, body, secrets)
     except Unrenderable:
         raise
@@ -39,5 +43,8 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
         logger.exception("delivery %s cannot be rendered", from_uuid("dlv", claim.lease.delivery))
         raise Unrenderable(f"Rendering failed with {type(error).__name__}.") from error
     return OutgoingRequest(
-        url=claim.url, headers={"content-type": "application/json", **signed}, body=body
+        url=claim.url,
+        headers={"content-type": "application/json", **signed},
+        body=body,
+        credentials=credentials,
     )

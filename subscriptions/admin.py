@@ -14,7 +14,7 @@ from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.forms import ChoiceField, Form, Media, ModelChoiceField, ModelForm
+from django.forms import ChoiceField, Form, Media, ModelChoiceField
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -25,8 +25,10 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
+from subscriptions.credentials_form import EndpointForm, credential_fieldsets
 from subscriptions.ids import to_uuid
 from subscriptions.models import (
     ApiKey,
@@ -235,7 +237,7 @@ class SigningSecretInline(RecordInline):
         return secret.public_key or "whsec_••••••••"
 
 
-class NewEndpointForm(ModelForm):  # type: ignore[type-arg]
+class NewEndpointForm(EndpointForm):
     secret_kind = ChoiceField(choices=SECRET_KINDS, label="Signatures")
 
 
@@ -307,6 +309,8 @@ class SubscriberFilter(admin.ListFilter):
 
 
 @admin.register(Endpoint)
+# A report of an error would tell the secrets that were sent in.
+@method_decorator(sensitive_post_parameters(), "changeform_view")
 class EndpointAdmin(LockingAdmin):
     list_display = ["url", "subscriber", "how_it_is", "health", "last_success", "subscribes_to"]
     list_filter = ["state", HealthFilter, SubscriberFilter]
@@ -323,6 +327,7 @@ class EndpointAdmin(LockingAdmin):
         "reveal_secret",
         "delete_for_good",
     ]
+    form = EndpointForm
     autocomplete_fields = ["subscriber"]
     inlines = [SubscriptionInline, SigningSecretInline]
     facts = [
@@ -332,6 +337,8 @@ class EndpointAdmin(LockingAdmin):
         "health",
         "last_success_at",
         "last_failure_at",
+        "header_names",
+        "authenticates_by",
         "created_at",
     ]
     tones = {
@@ -349,10 +356,15 @@ class EndpointAdmin(LockingAdmin):
         return super().get_queryset(request).prefetch_related("subscriptions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ["subscriber", "url", "description", "max_in_flight"]
+        main = ["subscriber", "url", "description", "max_in_flight"]
+        fieldsets: list[Any] = [(None, {"fields": main})]
         if obj is None:
-            return [(None, {"fields": [*fields, "secret_kind"]})]
-        return [(None, {"fields": fields}), ("How it is", {"fields": self.facts})]
+            main.append("secret_kind")
+        else:
+            fieldsets.append(("How it is", {"fields": self.facts}))
+        if obj is None or self.has_change_permission(request, obj):
+            fieldsets += credential_fieldsets()
+        return fieldsets
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **options: Any
@@ -384,7 +396,7 @@ class EndpointAdmin(LockingAdmin):
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
         if change:
             # Deliveries go on meanwhile, and note its health.
-            obj.save(update_fields=form.changed_data)
+            obj.save(update_fields=form.changed_columns)
             return
         super().save_model(request, obj, form, change)
         SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
@@ -411,6 +423,15 @@ class EndpointAdmin(LockingAdmin):
     @admin.display(ordering="last_success_at")
     def last_success(self, endpoint: Endpoint) -> SafeString | None:
         return moment(endpoint.last_success_at)
+
+    @admin.display(description="custom headers")
+    def header_names(self, endpoint: Endpoint) -> str:
+        return ", ".join(endpoint.shown_credentials["header_names"])
+
+    @admin.display(description="authentication")
+    def authenticates_by(self, endpoint: Endpoint) -> str:
+        shown = endpoint.shown_credentials["authentication"]
+        return ", ".join(f"{name} {value}" for name, value in shown.items() if value)
 
     @admin.display
     def subscribes_to(self, endpoint: Endpoint) -> str:

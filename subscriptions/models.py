@@ -1,7 +1,8 @@
 """Who wants what: subscribers, their endpoints, and what each endpoint asked for."""
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Self
+from typing import Any, Self
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
@@ -11,12 +12,15 @@ from django.utils import timezone
 from rest_framework_api_key.models import AbstractAPIKey
 
 from subscriptions import encryption
+from subscriptions.authentication import Authentication
 from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
 from subscriptions.ids import IdField
 from webhooks.addresses import InvalidEndpointUrl, parse_url
 from webhooks.confidential import Confidential
 from webhooks.keys import Kind, generate_secret, signing_key
+from webhooks.sending.headers import InvalidHeader
 
 
 class ApiKey(AbstractAPIKey):
@@ -107,6 +111,12 @@ class Endpoint(models.Model):
         help_text="How many deliveries it gets at a time from one worker; the default if empty.",
     )
     disabled_reason = models.CharField(max_length=200, blank=True)
+    credentials = models.TextField(
+        null=True, editable=False, help_text="Custom headers and authentication, encrypted."
+    )
+    credentials_shown = models.JSONField(
+        null=True, editable=False, help_text="What may be seen of them."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     last_success_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_failure_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -134,6 +144,37 @@ class Endpoint(models.Model):
     def __str__(self) -> str:
         return self.url
 
+    @property
+    def shown_credentials(self) -> dict[str, Any]:
+        """What may be seen of its custom headers and its authentication."""
+        shown: dict[str, Any] | None = self.credentials_shown
+        return EndpointCredentials().shown() if shown is None else shown
+
+    def set_credentials(
+        self,
+        *,
+        headers: Mapping[str, str] | None = None,
+        authentication: Authentication | None = None,
+    ) -> None:
+        """Change the custom headers, the authentication, or both, for the caller to save.
+
+        Raises ValidationError where they do not go together, and encryption.NotDecryptable if what
+        is to stay cannot be read.
+        """
+        if headers is None and authentication is None:
+            return
+        if self.credentials is None or (headers is not None and authentication is not None):
+            credentials = EndpointCredentials()
+        else:
+            credentials = parse_credentials(encryption.decrypt(self.credentials))
+        credentials = credentials.changed(headers=headers, authentication=authentication)
+        try:
+            credentials.check()
+        except InvalidHeader as error:
+            raise ValidationError({"headers": str(error)}) from error
+        self.credentials = encryption.encrypt(credentials.as_json()) if credentials else None
+        self.credentials_shown = credentials.shown() if credentials else None
+
     def pause(self) -> None:
         """Hold its deliveries back until `resume`."""
         self.state = self.State.PAUSED
@@ -150,7 +191,8 @@ class Endpoint(models.Model):
             self.signing_secrets.all().delete()
             self.subscriptions.all().delete()
             self.state = self.State.DELETED
-            self.save(update_fields=["state"])
+            self.credentials = self.credentials_shown = None
+            self.save(update_fields=["state", "credentials", "credentials_shown"])
 
 
 class Subscription(models.Model):
@@ -231,21 +273,6 @@ class SigningSecretManager(models.Manager["SigningSecret"]):
             ids = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
             dropped, _ = self.filter(pk__in=list(ids)).delete()
         return dropped
-
-    def reencrypt(self, *, after: str | None, limit: int) -> list[str]:
-        """Bring the next few secrets, in order of their ids, under the newest encryption key.
-
-        Returns their ids. Raises encryption.NotDecryptable, with none of them changed.
-        """
-        with transaction.atomic():
-            chunk = self.order_by("id").select_for_update()
-            if after is not None:
-                chunk = chunk.filter(id__gt=after)
-            secrets = list(chunk[:limit])
-            for secret in secrets:
-                secret.ciphertext = encryption.reencrypt(secret.ciphertext)
-            self.bulk_update(secrets, ["ciphertext"])
-        return [secret.pk for secret in secrets]
 
     def live(self) -> models.QuerySet["SigningSecret"]:
         """Those that sign now."""

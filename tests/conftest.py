@@ -9,6 +9,7 @@ from django.conf import LazySettings
 from config.celery import app
 from subscriptions.models import Endpoint, SigningSecret, Subscriber, Subscription
 from tests.receiver import Receiver, running_receiver
+from tests.webhooks.sending.certificates import Authority
 
 MakeEndpoint = Callable[..., Endpoint]
 Configure = Callable[..., None]
@@ -44,6 +45,11 @@ def configure(settings: LazySettings) -> Configure:
         settings.ANGARIUM = {**settings.ANGARIUM, **changes}
 
     return change
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
 
 
 @pytest.fixture

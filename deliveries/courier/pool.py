@@ -41,6 +41,7 @@ class CourierPool(TaskPool):
                 policy=part(SubscriptionSettings).address_policy(),
                 limits=settings.limits(),
                 user_agent=settings.user_agent,
+                ca_bundle=settings.ca_bundle or None,
                 loop=loop,
             )
             self.courier = Courier(loop, sender, limit=self.limit)

@@ -6,9 +6,14 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
+from subscriptions.api.credentials import AuthenticationField, HeaderNames, Headers
+from subscriptions.api.errors import Conflict
 from subscriptions.api.fields import EventTypeName, Id, Patterns, PublicKeys, Secret
+from subscriptions.encryption import NotDecryptable
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from webhooks.keys import Kind, signing_key
+
+CREDENTIALS = ["headers", "authentication"]
 
 
 # Not in a docstring, which would be every subclass's description in the OpenAPI document.
@@ -65,6 +70,18 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
     public_keys = PublicKeys(
         help_text="What verifies the Ed25519 signatures; the newest first, two during a rotation."
     )
+    headers = Headers(
+        required=False,
+        write_only=True,
+        help_text="Custom headers: 20 at most, of 4 KiB in all. They take the place of those "
+        "before. Their values are kept encrypted and never shown again.",
+    )
+    header_names = HeaderNames(help_text="The names of the custom headers.")
+    authentication = AuthenticationField(
+        required=False,
+        help_text="What deliveries show the endpoint beside their signature. Secrets are kept "
+        "encrypted and never shown again.",
+    )
 
     class Meta:
         model = Endpoint
@@ -75,6 +92,9 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "description",
             "subscriptions",
             "public_keys",
+            "headers",
+            "header_names",
+            "authentication",
             "state",
             "disabled_reason",
             "created_at",
@@ -86,6 +106,10 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
 
     def update(self, endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
         patterns = changes.pop("subscriptions", None)
+        try:
+            endpoint.set_credentials(**{name: changes.pop(name, None) for name in CREDENTIALS})
+        except NotDecryptable as error:
+            raise Conflict(f"{error} Or send headers and authentication both anew.") from error
         endpoint = super().update(endpoint, changes)
         if patterns is not None:
             endpoint.subscriptions.exclude(pattern__in=patterns).delete()
@@ -123,7 +147,10 @@ class NewEndpointSerializer(NewSecret, EndpointSerializer):
     def create(self, given: dict[str, Any]) -> Endpoint:
         patterns = given.pop("subscriptions", [])
         secret, kind = given.pop("secret", None), given.pop("secret_kind", None)
-        endpoint = Endpoint.objects.create(**given)
+        credentials = {name: given.pop(name, None) for name in CREDENTIALS}
+        endpoint = Endpoint(**given)
+        endpoint.set_credentials(**credentials)
+        endpoint.save()
         _subscribe(endpoint, patterns)
         SigningSecret.objects.issue(endpoint, secret, kind=kind)
         return endpoint

@@ -145,11 +145,47 @@ def _forget(subscriber: Subscriber) -> None:
                     "url": "https://example.com/webhooks",
                     "subscriptions": ["invoice.*"],
                 },
-            )
+            ),
+            OpenApiExample(
+                "An endpoint that wants an OAuth2 token and a header of its own",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "headers": {"X-Tenant": "isfahan"},
+                    "authentication": {
+                        "kind": "oauth2",
+                        "token_url": "https://login.example.com/oauth2/token",
+                        "client_id": "angarium",
+                        "client_secret": "correct horse battery staple",
+                        "scope": "webhooks.write",
+                    },
+                },
+            ),
         ],
     ),
     retrieve=extend_schema(summary="Show an endpoint"),
-    partial_update=extend_schema(summary="Change an endpoint"),
+    partial_update=extend_schema(
+        summary="Change an endpoint",
+        examples=[
+            OpenApiExample(
+                "Another password",
+                request_only=True,
+                value={
+                    "authentication": {
+                        "kind": "basic",
+                        "user": "angarium",
+                        "password": "correct horse battery staple",
+                    }
+                },
+            ),
+            OpenApiExample(
+                "The signature alone again",
+                request_only=True,
+                value={"headers": {}, "authentication": {"kind": "none"}},
+            ),
+        ],
+    ),
     destroy=extend_schema(summary="Delete an endpoint; what it has not got is discarded"),
 )
 class EndpointViewSet(LockingViewSet[Endpoint]):

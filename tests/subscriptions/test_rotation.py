@@ -5,6 +5,7 @@ from cryptography.fernet import Fernet
 from django.core.management import CommandError, call_command
 
 from subscriptions import encryption
+from subscriptions.credentials import parse_credentials
 from subscriptions.management.commands import rotate_encryption_keys
 from subscriptions.models import Endpoint, SigningSecret
 from tests.conftest import Configure, MakeEndpoint
@@ -38,6 +39,24 @@ def test_every_secret_comes_under_the_newest_key(
     assert rotate() == "6 secrets are encrypted under the newest key.\n"
     configure(ENCRYPTION_KEYS=[NEW])
     assert plaintexts() == before
+
+
+def test_so_do_custom_headers_and_authentications(
+    make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(ENCRYPTION_KEYS=[OLD])
+    plain, endpoint = make_endpoint(), make_endpoint()
+    endpoint.set_credentials(headers={"x-tenant": "isfahan"})
+    endpoint.save()
+    configure(ENCRYPTION_KEYS=[NEW, OLD])
+    assert rotate() == "3 secrets are encrypted under the newest key.\n"
+    configure(ENCRYPTION_KEYS=[NEW])
+    endpoint.refresh_from_db()
+    plain.refresh_from_db()
+    assert parse_credentials(encryption.decrypt(endpoint.credentials or "")).headers == {
+        "x-tenant": "isfahan"
+    }
+    assert plain.credentials is None
 
 
 def test_a_secret_that_no_key_opens_stops_it_and_nothing_is_lost(

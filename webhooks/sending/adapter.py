@@ -2,7 +2,7 @@
 
 import http.client
 import ssl
-from functools import partial
+from functools import lru_cache, partial
 from time import monotonic
 from typing import Any
 
@@ -17,12 +17,14 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util.response import assert_header_parsing
 
 from webhooks.sending.dialing import Dialer
-from webhooks.sending.exchange import Exchange, ExchangeFailed, GuardedSocket
+from webhooks.sending.exchange import Exchange, ExchangeFailed, GuardedSocket, tls_context
 from webhooks.sending.outcome import OutcomeKind
 
 MAX_INTERIM_RESPONSES = 10
 KEPT_HOSTS = 200
 KEPT_CONNECTIONS_PER_HOST = 32
+KEPT_CERTIFICATES = 50
+"""TLS contexts: one without a client certificate, and one for each."""
 
 
 class ExchangeTimeout(urllib3.Timeout):
@@ -142,17 +144,26 @@ class GuardedTLSPool(GuardedPool, HTTPSConnectionPool):
 class GuardedAdapter(HTTPAdapter):
     """Sends through guarded pools. It is thread-safe, as they are; a requests.Session is not."""
 
-    def __init__(self, dialer: Dialer, *, tls: ssl.SSLContext, keep_alive: float) -> None:
+    def __init__(self, dialer: Dialer, *, ca_bundle: str, keep_alive: float) -> None:
         self._pool_classes = {
             scheme: partial(pool, dialer=dialer, keep_alive=keep_alive)
             for scheme, pool in (("http", GuardedPool), ("https", GuardedTLSPool))
         }
-        self._tls = tls
+        self._tls = lru_cache(KEPT_CERTIFICATES)(partial(tls_context, ca_bundle))
         super().__init__(KEPT_HOSTS, KEPT_CONNECTIONS_PER_HOST)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        super().init_poolmanager(*args, ssl_context=self._tls, **kwargs)
+        super().init_poolmanager(*args, ssl_context=self._tls(), **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pool_classes
+
+    def build_connection_pool_key_attributes(
+        self, request: PreparedRequest, verify: Any, cert: Any = None
+    ) -> Any:
+        """Give each client certificate pools of its own: a connection is its owner's alone."""
+        host, options = super().build_connection_pool_key_attributes(request, verify)
+        if cert is not None:
+            options["ssl_context"] = self._tls(cert)
+        return host, options
 
     def cert_verify(self, *_: object) -> None:
         """Leave the pool as it is: its TLS context verifies, and has its certificates already."""

@@ -12,8 +12,10 @@ import certifi
 import pycurl
 
 from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, parse_url
+from webhooks.sending.credentials import ClientCredentials
 from webhooks.sending.headers import InvalidHeader, check_headers
 from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest, failed
+from webhooks.sending.tokens import Answer, Tokens, authorized
 from webhooks.sending.transfer import Done, Transfer
 
 logger = logging.getLogger(__name__)
@@ -69,6 +71,9 @@ class CurlSender:
         ca_bundle: str | None = None,
     ) -> None:
         self._loop = loop
+        self._limits = limits
+        # A token takes half the time at most, which leaves the other half to those who wait for it.
+        self._tokens = Tokens(self._start, timeout=limits.timeout / 2)
         self._parse_url = lru_cache(MAX_PARSED_URLS)(partial(parse_url, policy=policy))
         self._new_transfer = partial(
             Transfer,
@@ -109,23 +114,11 @@ class CurlSender:
 
         `done` is called once, and never before `start` returns. What it raises is logged.
         """
-        try:
-            target = self._parse_url(request.url)
-            check_headers(request.headers)
-        except InvalidEndpointUrl as error:
-            self._refuse(done, OutcomeKind.ADDRESS_REFUSED, str(error))
-            return
-        except InvalidHeader as error:
-            self._refuse(done, OutcomeKind.UNRENDERABLE, str(error))
-            return
-        transfer = self._free.pop() if self._free else self._new_transfer()
-        transfer.begin(request, target, done)
-        self._active[transfer.curl] = transfer
-        self._multi.add_handle(transfer.curl)
-        # Begun here rather than a turn of the loop later, which is felt when little is going on.
-        if self._run(pycurl.SOCKET_TIMEOUT, 0):
-            self._ring()
-        self._set_timer()
+        grant = request.credentials and request.credentials.oauth2
+        if grant:
+            self._tokens.get(grant, partial(self._go_on, request, grant, done, monotonic()))
+        else:
+            self._start(request, done)
 
     def watch_again(self) -> None:
         """Go on after the loop has been reset, and has forgotten what it was to call."""
@@ -151,6 +144,48 @@ class CurlSender:
         self._unsent.clear()
         self._poller.close()
         os.close(self._alarm)
+
+    def _start(self, request: OutgoingRequest, done: Done) -> None:
+        try:
+            target = self._parse_url(request.url)
+            check_headers(request.headers)
+            if request.credentials is not None:
+                check_headers(request.credentials.headers)
+        except InvalidEndpointUrl as error:
+            self._refuse(done, OutcomeKind.ADDRESS_REFUSED, str(error))
+            return
+        except InvalidHeader as error:
+            self._refuse(done, OutcomeKind.UNRENDERABLE, str(error))
+            return
+        transfer = self._free.pop() if self._free else self._new_transfer()
+        transfer.begin(request, target, done)
+        self._active[transfer.curl] = transfer
+        self._multi.add_handle(transfer.curl)
+        # Begun here rather than a turn of the loop later, which is felt when little is going on.
+        if self._run(pycurl.SOCKET_TIMEOUT, 0):
+            self._ring()
+        self._set_timer()
+
+    def _go_on(
+        self,
+        request: OutgoingRequest,
+        grant: ClientCredentials,
+        done: Done,
+        began: float,
+        token: Answer,
+    ) -> None:
+        """Send a request, with the token that it waited for since it `began`."""
+        if isinstance(token, Outcome):
+            done(token)
+            return
+
+        def ended(outcome: Outcome) -> None:
+            if outcome.status == 401:
+                self._tokens.forget(grant, token)
+            done(outcome)
+
+        left = self._limits.timeout - (monotonic() - began)
+        self._start(authorized(request, token, timeout=left), ended)
 
     def _refuse(self, done: Done, kind: OutcomeKind, error: str) -> None:
         self._unsent.append((done, failed(kind, error, duration_ms=0)))

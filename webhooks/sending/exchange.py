@@ -1,11 +1,13 @@
 """What one exchange may take, and the sockets that hold every call to it."""
 
+import os
 import socket
 import ssl
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
+from webhooks.sending.credentials import ClientCertificate
 from webhooks.sending.outcome import OutcomeKind
 
 
@@ -73,9 +75,24 @@ class GuardedTLSSocket(GuardedSocket, ssl.SSLSocket):
     """The same over TLS. Its handshake keeps to the timeout of the socket it is made from."""
 
 
-def tls_context(ca_bundle: str) -> ssl.SSLContext:
-    """A context that trusts the certificates in a PEM file, and none of the system's."""
+def tls_context(ca_bundle: str, certificate: ClientCertificate | None = None) -> ssl.SSLContext:
+    """A context that trusts the certificates in a PEM file, and none of the system's.
+
+    It shows the server `certificate`, if it asks for one. Raises ssl.SSLError where that is none.
+    """
     context = ssl.create_default_context(cafile=ca_bundle)
     context.hostname_checks_common_name = False
     context.sslsocket_class = GuardedTLSSocket
+    if certificate is not None:
+        load_certificate(context, certificate)
     return context
+
+
+def load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
+    """Have connections show a client certificate. Raises ssl.SSLError where it cannot be used."""
+    # The ssl module reads files only, and the key must not lie on a disk.
+    with open(os.memfd_create("client-certificate"), "w") as file:
+        file.write(f"{certificate.key}\n{certificate.chain}\n")
+        file.flush()
+        # Without a password it would ask for one on the terminal.
+        context.load_cert_chain(f"/proc/self/fd/{file.fileno()}", password="")

@@ -28,6 +28,14 @@ SENDERS_OWN = frozenset(
 """What the sender alone sets, or leaves out: the request's framing and the connection's."""
 
 
+OUR_PREFIXES = ("content-", "webhook-")
+"""How the names begin that only the rendering of a delivery sets."""
+
+MAX_CUSTOM_HEADERS = 20
+MAX_CUSTOM_BYTES = 4 * 1024
+"""Of all custom headers of an endpoint together, names and values."""
+
+
 class InvalidHeader(ValueError):
     """A header that must not be sent; the message gives its name at most, never its value."""
 
@@ -43,3 +51,18 @@ def check_headers(headers: Mapping[str, str]) -> None:
             raise InvalidHeader(
                 f"Use printable ASCII only, without spaces around it, as the value of {name}."
             )
+
+
+def check_custom_headers(headers: Mapping[str, str]) -> None:
+    """Raise InvalidHeader unless an endpoint's owner may have these sent along."""
+    if len(headers) > MAX_CUSTOM_HEADERS:
+        raise InvalidHeader(f"Use {MAX_CUSTOM_HEADERS} headers at most.")
+    check_headers(headers)
+    if sum(len(name) + len(value) for name, value in headers.items()) > MAX_CUSTOM_BYTES:
+        raise InvalidHeader(f"Shorten the headers to {MAX_CUSTOM_BYTES} bytes in all.")
+    names = [name.lower() for name in headers]
+    for name in names:
+        if name.startswith(OUR_PREFIXES):
+            raise InvalidHeader(f"Leave out the header {name}: Angarium sets it.")
+        if names.count(name) > 1:
+            raise InvalidHeader(f"Name the header {name} once only.")

@@ -2,14 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from http.client import responses
 
+from webhooks.sending.credentials import Credentials
+
 MAX_ERROR_LENGTH = 300
 MAX_RETRY_AFTER = 30 * 24 * 3600.0
+REDACTION = "[secret]"
+MIN_REDACTED = 6
+"""What is shorter is a part of ordinary words, and easily guessed."""
 
 
 class OutcomeKind(StrEnum):
@@ -29,6 +34,8 @@ class OutcomeKind(StrEnum):
     """The policy forbids the URL, or an address that its host name resolves to."""
     RESPONSE_INVALID = "response_invalid"
     """What came back is not HTTP, or its head is over the limits."""
+    AUTHORIZATION_FAILED = "authorization_failed"
+    """The OAuth2 token that the request needs could not be fetched."""
     INTERRUPTED = "interrupted"
     """The worker was lost during the attempt."""
     UNRENDERABLE = "unrenderable"
@@ -42,6 +49,11 @@ class OutgoingRequest:
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes
+    credentials: Credentials | None = None
+    timeout: float | None = None
+    """Seconds for the exchange, if it may not take all that the sender's limits allow."""
+    kept_response_bytes: int | None = None
+    """Kept of the response's body, if not what the limits say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +66,7 @@ class Outcome:
     kind: OutcomeKind
     status: int | None = None
     duration_ms: int = 0
-    response_body: str = ""
+    response_body: str = field(default="", repr=False)
     retry_after: float | None = None
     error: str = ""
 
@@ -122,6 +134,23 @@ def answered(
 def failed(kind: OutcomeKind, error: str, *, duration_ms: int) -> Outcome:
     """The outcome of an exchange without a response."""
     return Outcome(kind=kind, duration_ms=duration_ms, error=one_line(error))
+
+
+def redacted(outcome: Outcome, secrets: tuple[str, ...]) -> Outcome:
+    """The outcome without the secrets that the response repeats, as an echo does.
+
+    One that is cut off where the body was is blotted out as well.
+    """
+    body = outcome.response_body
+    for secret in secrets:
+        if len(secret) < MIN_REDACTED:
+            continue
+        body = body.replace(secret, REDACTION)
+        for length in range(len(secret) - 1, MIN_REDACTED - 1, -1):
+            if body.endswith(secret[:length]):
+                body = body[:-length] + REDACTION
+                break
+    return outcome if body == outcome.response_body else replace(outcome, response_body=body)
 
 
 def _describe(status: int, kind: OutcomeKind) -> str:

@@ -1,5 +1,7 @@
 """The sender that uses requests: one exchange at a time, from any thread."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import UTC, datetime
 from time import monotonic
@@ -9,8 +11,9 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, Target, parse_url
 from webhooks.sending.adapter import ExchangeTimeout, GuardedAdapter, as_failure
+from webhooks.sending.credentials import Credentials
 from webhooks.sending.dialing import Dialer, Resolve, resolve
-from webhooks.sending.exchange import Deadline, Exchange, tls_context
+from webhooks.sending.exchange import Deadline, Exchange
 from webhooks.sending.headers import InvalidHeader, check_headers
 from webhooks.sending.outcome import (
     Limits,
@@ -19,7 +22,9 @@ from webhooks.sending.outcome import (
     OutgoingRequest,
     answered,
     failed,
+    redacted,
 )
+from webhooks.sending.tokens import Answer, Tokens, authorized
 
 
 class RequestsSender:
@@ -46,13 +51,40 @@ class RequestsSender:
         self._dialer = Dialer(policy, timeout=limits.connect_timeout, resolve=resolve)
         self._adapter = GuardedAdapter(
             self._dialer,
-            tls=tls_context(ca_bundle or DEFAULT_CA_BUNDLE_PATH),
+            ca_bundle=ca_bundle or DEFAULT_CA_BUNDLE_PATH,
             keep_alive=limits.keep_alive,
         )
+        # A token takes half the time at most, which leaves the other half to those who wait for it.
+        self._tokens = Tokens(self._start, timeout=limits.timeout / 2)
 
     def send(self, request: OutgoingRequest) -> Outcome:
         """POST, and tell what came of it: whatever goes wrong is an outcome, not an exception."""
+        grant = request.credentials and request.credentials.oauth2
+        if not grant:
+            return self._post(request)
+        began = monotonic()
+        answer: Future[Answer] = Future()
+        self._tokens.get(grant, answer.set_result)
+        token = answer.result()
+        if isinstance(token, Outcome):
+            return token
+        left = self._limits.timeout - (monotonic() - began)
+        outcome = self._post(authorized(request, token, timeout=left))
+        if outcome.status == 401:
+            self._tokens.forget(grant, token)
+        return outcome
+
+    def close(self) -> None:
+        """Close all connections; the sender sends nothing any more."""
+        self._adapter.close()
+        self._dialer.close()
+
+    def _start(self, request: OutgoingRequest, done: Callable[[Outcome], None]) -> None:
+        done(self._post(request))
+
+    def _post(self, request: OutgoingRequest) -> Outcome:
         started = monotonic()
+        credentials = request.credentials or Credentials()
 
         def elapsed() -> int:
             return round((monotonic() - started) * 1000)
@@ -60,7 +92,8 @@ class RequestsSender:
         try:
             target = parse_url(request.url, self._policy)
             check_headers(request.headers)
-            response, body = self._exchange(target, request)
+            check_headers(credentials.headers)
+            response, body = self._exchange(target, request, credentials)
         except InvalidEndpointUrl as error:
             return failed(OutcomeKind.ADDRESS_REFUSED, str(error), duration_ms=elapsed())
         except InvalidHeader as error:
@@ -68,24 +101,21 @@ class RequestsSender:
         except Exception as error:
             failure = as_failure(error)
             return failed(failure.kind, failure.error, duration_ms=elapsed())
-        return answered(
+        outcome = answered(
             response.status_code,
             body=body,
             retry_after=response.headers.get("retry-after"),
             duration_ms=elapsed(),
             now=datetime.now(UTC),
         )
-
-    def close(self) -> None:
-        """Close all connections; the sender sends nothing any more."""
-        self._adapter.close()
-        self._dialer.close()
+        return redacted(outcome, credentials.secrets)
 
     def _exchange(
-        self, target: Target, request: OutgoingRequest
+        self, target: Target, request: OutgoingRequest, credentials: Credentials
     ) -> tuple[requests.Response, bytes]:
         limits = self._limits
-        exchange = Exchange(Deadline(limits.timeout), max_received=limits.max_header_bytes)
+        timeout = limits.timeout if request.timeout is None else request.timeout
+        exchange = Exchange(Deadline(timeout), max_received=limits.max_header_bytes)
         prepared = requests.Request(
             "POST",
             target.url,
@@ -93,6 +123,7 @@ class RequestsSender:
                 "Accept": "*/*",
                 "Accept-Encoding": "identity",
                 "User-Agent": self._user_agent,
+                **credentials.headers,
                 **request.headers,
             },
             data=request.body,
@@ -102,10 +133,12 @@ class RequestsSender:
         response = self._adapter.send(
             prepared,
             stream=True,
-            timeout=ExchangeTimeout(exchange, limits.timeout),  # type: ignore[arg-type]
+            timeout=ExchangeTimeout(exchange, timeout),  # type: ignore[arg-type]
+            cert=credentials.certificate,  # type: ignore[arg-type]
         )
         exchange.max_received = exchange.received + limits.max_response_bytes
-        return response, self._read(response)[: limits.kept_response_bytes]
+        kept = request.kept_response_bytes or limits.kept_response_bytes
+        return response, self._read(response)[:kept]
 
     def _read(self, response: requests.Response) -> bytes:
         """The body as far as it comes: the status stands, whatever is wrong with the rest.

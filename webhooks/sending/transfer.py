@@ -12,6 +12,7 @@ from typing import Any
 import pycurl
 
 from webhooks.addresses import AddressPolicy, Target, refusal
+from webhooks.sending.credentials import ClientCertificate, Credentials
 from webhooks.sending.outcome import (
     Limits,
     Outcome,
@@ -19,6 +20,7 @@ from webhooks.sending.outcome import (
     OutgoingRequest,
     answered,
     failed,
+    redacted,
 )
 
 Done = Callable[[Outcome], None]
@@ -28,8 +30,11 @@ DNS_CACHE_SECONDS = 10
 MAX_STEPS = 200
 """In which a response's body may come. curl reads many kilobytes in a step, if they are there."""
 
+NO_CREDENTIALS = Credentials()
+
 CURLE_TOO_LARGE = 100  # pycurl has no name for it
 NOT_HTTP = "the response is not HTTP/1.1"
+BAD_CERTIFICATE = "the client certificate cannot be used"
 HEAD_TOO_LONG = "the response's head is too long"
 
 # By curl's error code. What is missing here is a connection that was not made, or was lost.
@@ -44,6 +49,8 @@ FAILURES = {
     ),
     pycurl.E_SSL_CONNECT_ERROR: (OutcomeKind.TLS_FAILED, "TLS failed: {message}"),
     pycurl.E_SSL_CACERT_BADFILE: (OutcomeKind.TLS_FAILED, "TLS failed: {message}"),
+    pycurl.E_SSL_CERTPROBLEM: (OutcomeKind.TLS_FAILED, BAD_CERTIFICATE),
+    pycurl.E_BAD_FUNCTION_ARGUMENT: (OutcomeKind.TLS_FAILED, BAD_CERTIFICATE),
     pycurl.E_UNSUPPORTED_PROTOCOL: (OutcomeKind.RESPONSE_INVALID, NOT_HTTP),
     pycurl.E_FTP_WEIRD_SERVER_REPLY: (OutcomeKind.RESPONSE_INVALID, "invalid response: {message}"),
     pycurl.E_HTTP2: (OutcomeKind.RESPONSE_INVALID, "invalid response: {message}"),
@@ -63,17 +70,21 @@ class Transfer:
         "_address",
         "_body",
         "_body_bytes",
+        "_certificate",
         "_fault",
         "_head_bytes",
         "_head_complete",
         "_host",
         "_interim",
+        "_kept_bytes",
         "_limits",
         "_policy",
         "_refused",
         "_retry_after",
+        "_secrets",
         "_started",
         "_steps",
+        "_timeout",
         "curl",
         "done",
     )
@@ -86,6 +97,8 @@ class Transfer:
     ) -> None:
         self._policy = policy
         self._limits = limits
+        self._timeout = limits.timeout
+        self._certificate: ClientCertificate | None = None
         self.curl = pycurl.Curl()
         for option, value in (
             (pycurl.POST, 1),
@@ -131,10 +144,16 @@ class Transfer:
         self._body_bytes = 0
         self._body = b""
         self._steps = 0
+        self._kept_bytes = request.kept_response_bytes or self._limits.kept_response_bytes
+        credentials = request.credentials or NO_CREDENTIALS
+        self._secrets = credentials.secrets
+        self._show(credentials.certificate)
+        self._end_within(self._limits.timeout if request.timeout is None else request.timeout)
         # A name alone keeps curl from adding the header by itself.
         lines = ["Expect:", "Content-Type:"]
-        for name, value in request.headers.items():
-            lines.append(f"{name}: {value}" if value else f"{name};")
+        for headers in (credentials.headers, request.headers):
+            for name, value in headers.items():
+                lines.append(f"{name}: {value}" if value else f"{name};")
         setopt = self.curl.setopt
         setopt(pycurl.URL, target.url)
         setopt(pycurl.HTTPHEADER, lines)
@@ -144,18 +163,36 @@ class Transfer:
         """What came of the exchange, by curl's error code (0 if there is none) and message."""
         duration_ms = round((monotonic() - self._started) * 1000)
         if self._has_status(code, message):
-            return answered(
+            outcome = answered(
                 self.curl.getinfo(pycurl.RESPONSE_CODE),
                 body=self._body,
                 retry_after=self._retry_after,
                 duration_ms=duration_ms,
                 now=datetime.now(UTC),
             )
+            return redacted(outcome, self._secrets)
         kind, error = self._failure(code, message)
         return failed(kind, error, duration_ms=duration_ms)
 
     def close(self) -> None:
         self.curl.close()
+
+    def _show(self, certificate: ClientCertificate | None) -> None:
+        """Have a new connection show a client certificate; curl keeps to one that has."""
+        if certificate == self._certificate:
+            return
+        self._certificate = certificate
+        if certificate is None:
+            self.curl.unsetopt(pycurl.SSLCERT_BLOB)
+            self.curl.unsetopt(pycurl.SSLKEY_BLOB)
+        else:
+            self.curl.setopt(pycurl.SSLCERT_BLOB, certificate.chain.encode())
+            self.curl.setopt(pycurl.SSLKEY_BLOB, certificate.key.encode())
+
+    def _end_within(self, timeout: float) -> None:
+        if timeout != self._timeout:
+            self._timeout = timeout
+            self.curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout))
 
     def _has_status(self, code: int, message: str) -> bool:
         """Whether there is a final status, which stands whatever is wrong with the body."""
@@ -180,13 +217,16 @@ class Transfer:
         peer = self._peer()
         if code == pycurl.E_COULDNT_CONNECT and number == errno.ECONNREFUSED:
             return OutcomeKind.CONNECTION_FAILED, f"connection refused by {peer}"
+        if code == pycurl.E_RECV_ERROR and "SSL routines::" in message:
+            # In TLS 1.3 a client certificate is refused once the handshake is over.
+            code = pycurl.E_SSL_CONNECT_ERROR
         kind, error = FAILURES.get(code, CONNECTION_LOST)
         return kind, error.format(
             host=self._host,
             peer=peer,
             reason=os.strerror(number).lower() if number else "connection lost",
             # What comes before tells where in curl and OpenSSL it was noticed.
-            message=message.rpartition(": ")[2].rpartition("routines::")[2],
+            message=message.rpartition(": ")[2].rpartition("routines::")[2].partition(", errno")[0],
         )
 
     def _peer(self) -> str:
@@ -233,7 +273,7 @@ class Transfer:
         return None
 
     def _take_body(self, piece: bytes) -> int | None:
-        room = self._limits.kept_response_bytes - self._body_bytes
+        room = self._kept_bytes - self._body_bytes
         self._body_bytes += len(piece)
         if room > 0:
             self._body += piece[:room]

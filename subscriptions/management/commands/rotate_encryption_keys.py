@@ -5,7 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from subscriptions.encryption import NotDecryptable
-from subscriptions.models import SigningSecret
+from subscriptions.models import Endpoint, SigningSecret
+from subscriptions.reencryption import reencrypt
 
 CHUNK = 500
 
@@ -17,10 +18,15 @@ class Command(BaseCommand):
     )
 
     def handle(self, **_: Any) -> None:
-        done, after = 0, None
+        done = 0
         try:
-            while chunk := SigningSecret.objects.reencrypt(after=after, limit=CHUNK):
-                done, after = done + len(chunk), chunk[-1]
+            for rows, column in (
+                (SigningSecret.objects.all(), "ciphertext"),
+                (Endpoint.objects.exclude(credentials=None), "credentials"),
+            ):
+                after = None
+                while chunk := reencrypt(rows, column, after=after, limit=CHUNK):
+                    done, after = done + len(chunk), chunk[-1]
         except NotDecryptable as error:
             raise CommandError(f"Stopped after {done} secrets. {error}") from error
         self.stdout.write(f"{done} secrets are encrypted under the newest key.")

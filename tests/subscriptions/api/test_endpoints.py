@@ -44,6 +44,8 @@ def shown(**changes: Any) -> dict[str, Any]:
         "description": "",
         "subscriptions": [],
         "public_keys": [],
+        "header_names": [],
+        "authentication": {"kind": "none"},
         "state": "active",
         "disabled_reason": "",
         "last_success_at": None,

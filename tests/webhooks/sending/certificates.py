@@ -2,12 +2,17 @@
 
 import ssl
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
+
+from webhooks.sending.credentials import ClientCertificate
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class Authority:
@@ -27,32 +32,53 @@ class Authority:
         self.bundle.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
     def server_context(
-        self, host: str, *, self_signed: bool = False, expired: bool = False
+        self,
+        host: str,
+        *,
+        self_signed: bool = False,
+        expired: bool = False,
+        asks: ssl.VerifyMode = ssl.CERT_NONE,
     ) -> ssl.SSLContext:
-        """The context of a server that shows a certificate for `host`."""
-        key = ec.generate_private_key(ec.SECP256R1())
+        """The context of a server that shows a certificate for `host`, and may ask for one."""
+        shown = self.certificate(host, self_signed=self_signed, expired=expired)
+        path = self._directory / f"{x509.random_serial_number()}.pem"
+        path.write_text(shown.key + shown.chain)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(path)
+        context.verify_mode = asks
+        context.load_verify_locations(self.bundle)
+        return context
+
+    def certificate(
+        self,
+        host: str,
+        *,
+        self_signed: bool = False,
+        expired: bool = False,
+        key: Key | None = None,
+    ) -> ClientCertificate:
+        """A certificate for a name or an IPv4 address, and its key: a server's or a client's."""
+        key = key or ec.generate_private_key(ec.SECP256R1())
         issuer, issuer_key = (_name(host), key) if self_signed else (self._name, self._key)
+        is_address = host.replace(".", "").isdecimal()
+        name = x509.IPAddress(ip_address(host)) if is_address else x509.DNSName(host)
         certificate = (
             _certificate(_name(host), issuer, key, expired=expired)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([name]), critical=False)
             .add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()),
                 critical=False,
             )
             .sign(issuer_key, hashes.SHA256())
         )
-        path = self._directory / f"{x509.random_serial_number()}.pem"
-        path.write_bytes(
+        return ClientCertificate(
+            certificate.public_bytes(serialization.Encoding.PEM).decode(),
             key.private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.NoEncryption(),
-            )
-            + certificate.public_bytes(serialization.Encoding.PEM)
+            ).decode(),
         )
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(path)
-        return context
 
 
 _USES_OF_AN_AUTHORITY = x509.KeyUsage(
@@ -75,7 +101,7 @@ def _name(common_name: str) -> x509.Name:
 def _certificate(
     subject: x509.Name,
     issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
+    key: Key,
     *,
     expired: bool = False,
 ) -> x509.CertificateBuilder:

@@ -10,8 +10,8 @@ import pycurl
 import pytest
 from kombu.asynchronous import Hub
 
-from tests.webhooks.sending.certificates import Authority
 from webhooks.addresses import AddressPolicy
+from webhooks.sending.credentials import Credentials
 from webhooks.sending.curl_sender import CurlSender
 from webhooks.sending.outcome import Limits, Outcome, OutgoingRequest
 from webhooks.sending.requests_sender import RequestsSender
@@ -117,14 +117,16 @@ def send(make_sender: MakeSender) -> Send:
     """Send one request with a new sender."""
 
     def send(
-        url: str, *, body: bytes = b"{}", headers: dict[str, str] | None = None, **options: Any
+        url: str,
+        *,
+        body: bytes = b"{}",
+        headers: dict[str, str] | None = None,
+        credentials: Credentials | None = None,
+        **options: Any,
     ) -> Outcome:
-        request = OutgoingRequest(url=url, headers=headers or {}, body=body)
+        request = OutgoingRequest(
+            url=url, headers=headers or {}, body=body, credentials=credentials
+        )
         return make_sender(**options).send(request)
 
     return send
-
-
-@pytest.fixture(scope="session")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("certificates"))

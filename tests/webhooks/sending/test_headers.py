@@ -2,7 +2,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.sending.headers import SENDERS_OWN, InvalidHeader, check_headers
+from webhooks.sending.headers import (
+    SENDERS_OWN,
+    InvalidHeader,
+    check_custom_headers,
+    check_headers,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +53,35 @@ def test_a_refusal_does_not_tell_the_value() -> None:
     with pytest.raises(InvalidHeader) as refusal:
         check_headers({"Authorization": "Bearer secret\r\n"})
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"X-Tenant": "isfahan", "Authorization": "Bearer token"},
+        {f"X-{number}": "" for number in range(20)},
+        {"X-Long": "x" * (4096 - len("X-Long"))},
+    ],
+)
+def test_an_owner_may_have_a_few_headers_sent_along(headers: dict[str, str]) -> None:
+    check_custom_headers(headers)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Webhook-Id": "evt_1"},
+        {"webhook-signature": "v1,x"},
+        {"Content-Type": "text/plain"},
+        {"content-encoding": "gzip"},
+        {"Host": "elsewhere.example"},
+        {"X-A": "1", "x-a": "2"},
+        {"X-A": "1\r\nX-B: 2"},
+        {f"X-{number}": "" for number in range(21)},
+        {"X-Long": "x" * 4096},
+    ],
+)
+def test_an_owner_has_no_say_in_ours_and_none_without_end(headers: dict[str, str]) -> None:
+    with pytest.raises(InvalidHeader):
+        check_custom_headers(headers)
