@@ -144,7 +144,8 @@ class MutualTLS(Authentication):
     def check(self, policy: AddressPolicy) -> None:
         try:
             leaf = self._leaf()
-        except (ValueError, IndexError) as error:
+            public_key, _ = leaf.public_key(), leaf.subject.rfc4514_string()
+        except Exception as error:  # cryptography has a kind for each way to be unreadable
             raise InvalidAuthentication(
                 "certificate", "Give certificates in PEM, from -----BEGIN CERTIFICATE----- on."
             ) from error
@@ -156,11 +157,11 @@ class MutualTLS(Authentication):
             raise InvalidAuthentication(
                 "key", "Give the key without a password: it is encrypted here."
             ) from error
-        except Exception as error:  # cryptography has a kind for each way to be unreadable
+        except Exception as error:
             raise InvalidAuthentication(
                 "key", "Give a private key in PEM, from -----BEGIN PRIVATE KEY----- on."
             ) from error
-        if key.public_key() != leaf.public_key():
+        if key.public_key() != public_key:
             raise InvalidAuthentication("key", "This key does not belong to the certificate.")
         try:
             load_certificate(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), self._pair())

@@ -91,7 +91,7 @@ def tls_context(ca_bundle: str, certificate: ClientCertificate | None = None) ->
 def load_certificate(context: ssl.SSLContext, certificate: ClientCertificate) -> None:
     """Have connections show a client certificate. Raises ssl.SSLError where it cannot be used."""
     # The ssl module reads files only, and the key must not lie on a disk.
-    with open(os.memfd_create("client-certificate"), "w") as file:
+    with open(os.memfd_create("client-certificate"), "w", encoding="utf-8") as file:
         file.write(f"{certificate.key}\n{certificate.chain}\n")
         file.flush()
         # Without a password it would ask for one on the terminal.

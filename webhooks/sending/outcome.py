@@ -139,18 +139,22 @@ def failed(kind: OutcomeKind, error: str, *, duration_ms: int) -> Outcome:
 def redacted(outcome: Outcome, secrets: tuple[str, ...]) -> Outcome:
     """The outcome without the secrets that the response repeats, as an echo does.
 
-    One that is cut off where the body was is blotted out as well.
+    The beginning of one, where the body was cut off, is blotted out as well.
     """
     body = outcome.response_body
     for secret in secrets:
-        if len(secret) < MIN_REDACTED:
-            continue
-        body = body.replace(secret, REDACTION)
-        for length in range(len(secret) - 1, MIN_REDACTED - 1, -1):
-            if body.endswith(secret[:length]):
-                body = body[:-length] + REDACTION
-                break
+        if len(secret) >= MIN_REDACTED:
+            body = _without_beginning(body.replace(secret, REDACTION), secret)
     return outcome if body == outcome.response_body else replace(outcome, response_body=body)
+
+
+def _without_beginning(body: str, secret: str) -> str:
+    start = max(0, len(body) - len(secret))
+    while (start := body.find(secret[:MIN_REDACTED], start)) >= 0:
+        if secret.startswith(body[start:]):
+            return body[:start] + REDACTION
+        start += 1
+    return body
 
 
 def _describe(status: int, kind: OutcomeKind) -> str:

@@ -253,11 +253,11 @@ class TestToken:
             peer.over.wait(0.6)
             peer.say(answer(200, b'{"access_token": "t"}'))
 
-        limits = Limits(connect_timeout=1.5, timeout=1.5)
+        limits = Limits(connect_timeout=2.4, timeout=2.4)
         with HostileReceiver(Peer.wait) as silent, HostileReceiver(slow_issuer) as tokens:
             outcome = send(silent.url(), credentials=by_token(tokens.url()), limits=limits)
         assert outcome.kind is OutcomeKind.TIMED_OUT
-        assert outcome.duration_ms <= 1000
+        assert outcome.duration_ms < 2200
 
     @curl_only
     def test_many_that_need_it_at_once_wait_for_one_fetch(

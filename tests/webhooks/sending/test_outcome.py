@@ -13,6 +13,7 @@ from webhooks.sending.outcome import (
     failed,
     kind_of,
     parse_retry_after,
+    redacted,
 )
 
 NOW = datetime(1994, 11, 6, 8, 49, 0, tzinfo=UTC)
@@ -111,3 +112,23 @@ def test_retry_after_is_a_number_of_seconds_or_a_date(
 def test_retry_after_is_bounded_or_ignored(value: str, now: datetime) -> None:
     seconds = parse_retry_after(value, now.replace(tzinfo=UTC))
     assert seconds is None or 0 <= seconds <= timedelta(days=30).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        ("nothing", "nothing"),
+        ("swordfish", "[secret]"),
+        ("a swordfish, a swordfish and a sword", "a [secret], a [secret] and a sword"),
+        ("a swordfis", "a [secret]"),
+        ("a swordf", "a [secret]"),
+        ("a sword", "a sword"),  # too little to be of use
+        ("swordfi swordfi", "swordfi [secret]"),
+        ("swordfiswordfi", "swordfi[secret]"),
+        ("test", "test"),
+    ],
+)
+def test_secrets_are_blotted_out_of_what_is_kept_of_a_response(body: str, kept: str) -> None:
+    outcome = Outcome(OutcomeKind.DELIVERED, status=200, response_body=body)
+    assert redacted(outcome, ("swordfish", "test", "")).response_body == kept
+    assert redacted(outcome, ()) is outcome
