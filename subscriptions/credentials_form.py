@@ -103,6 +103,14 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
         self._sets_credentials = headers is not None or authentication is not None
         if self.errors:
             return
+        if not self.instance._state.adding:
+            try:
+                self.instance.check_move(
+                    self.cleaned_data["url"], headers=headers, authentication=authentication
+                )
+            except forms.ValidationError as error:
+                self.add_error("url", error)
+                return
         try:
             self.instance.set_credentials(headers=headers, authentication=authentication)
         except NotDecryptable as error:

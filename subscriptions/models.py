@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator, RegexValidator
@@ -17,7 +18,7 @@ from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
 from subscriptions.ids import IdField
-from webhooks.addresses import InvalidEndpointUrl, parse_url
+from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url
 from webhooks.confidential import Confidential
 from webhooks.keys import Kind, generate_secret, signing_key
 from webhooks.sending.headers import InvalidHeader
@@ -85,6 +86,11 @@ def check_endpoint_url(url: str) -> None:
         raise ValidationError(str(error), code="invalid_endpoint_url") from error
 
 
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
+
+
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
     def existing(self) -> Self:
         return self.exclude(state=Endpoint.State.DELETED)
@@ -149,6 +155,25 @@ class Endpoint(models.Model):
         """What may be seen of its custom headers and its authentication."""
         shown: dict[str, Any] | None = self.credentials_shown
         return EndpointCredentials().shown() if shown is None else shown
+
+    def check_move(
+        self, url: str, *, headers: object | None, authentication: object | None
+    ) -> None:
+        """Raise ValidationError where credentials that were given for one host would go to another.
+
+        `headers` and `authentication` are what is set anew with the URL; None is what stays.
+        """
+        if _origin(url) == _origin(self.url):
+            return
+        shown = self.shown_credentials
+        if (shown["header_names"] and headers is None) or (
+            shown["authentication"]["kind"] != "none" and authentication is None
+        ):
+            raise ValidationError(
+                "The custom headers and the authentication were given for another host: "
+                "set them anew together with this URL, or remove them first.",
+                code="credentials_for_another_host",
+            )
 
     def set_credentials(
         self,

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
@@ -103,6 +104,15 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "failing_since",
         ]
         read_only_fields = ["subscriber", "state", "disabled_reason"]
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        if self.instance is not None and "url" in given:
+            credentials = {name: given.get(name) for name in CREDENTIALS}
+            try:
+                self.instance.check_move(given["url"], **credentials)
+            except ValidationError as error:
+                raise serializers.ValidationError({"url": error.messages}) from error
+        return given
 
     def update(self, endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
         patterns = changes.pop("subscriptions", None)

@@ -240,7 +240,11 @@ class Bench:
         bell.ring([to_uuid(delivery) for delivery in pending])
 
     def unfinished(self) -> bool:
-        return Delivery.objects.filter(ended_at=None).exists()
+        # Each by its index: the bench must not read a million rows over and over.
+        return any(
+            Delivery.objects.filter(state=state).exists()
+            for state in ("pending", "sending", "waiting")
+        )
 
     def check_once(self, emitted: list[str]) -> None:
         received = self.receiver.received()
@@ -369,10 +373,14 @@ class Bench:
         rows = self.size(1_000_000)
         self.endpoints(1, pattern="bench.none")
         with connection.cursor() as cursor:
+            # Checking that a million rows refer to rows that are there takes longer than all else.
+            cursor.execute("SET session_replication_role = replica")
             cursor.execute(PAST, {"rows": rows})
+            cursor.execute("SET session_replication_role = origin")
             cursor.execute(
                 "VACUUM ANALYZE deliveries_event, deliveries_delivery, deliveries_attempt"
             )
+            cursor.execute("CHECKPOINT")
         figure["grown_rate"] = self.deliveries(5_000, COURIER)["rate"]
         figure["rows"] = rows
         return figure

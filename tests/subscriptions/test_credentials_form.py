@@ -100,7 +100,12 @@ def test_a_client_certificate_is_set(
 
 
 def test_a_new_endpoint_may_have_them_at_once(admin_client: Client, subscriber: Subscriber) -> None:
-    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "headers": "x-a: 1"}
+    data = {
+        "subscriber": subscriber.pk,
+        "url": "https://example.com/",
+        "secret_kind": "hmac",
+        "headers": "x-a: 1",
+    }
     url = reverse("admin:subscriptions_endpoint_add")
     page = admin_client.post(url, {**data, **BASIC, **formset([])}, follow=True)
     assert "sesame" not in page.content.decode()
@@ -121,6 +126,18 @@ def test_what_is_left_empty_stays(admin_client: Client, make_endpoint: MakeEndpo
     change(admin_client, endpoint, url=endpoint.url, authentication="none")
     endpoint.refresh_from_db()
     assert (endpoint.credentials, endpoint.credentials_shown) == (None, None)
+
+
+def test_they_do_not_move_to_another_host(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(url="https://example.com/")
+    change(admin_client, endpoint, url=endpoint.url, **BASIC)
+    errors, _ = refused(admin_client, endpoint, url="https://example.net/")
+    assert "another host" in errors["url"][0]
+    change(admin_client, endpoint, url="https://example.net/", **BASIC, remove_headers="on")
+    endpoint.refresh_from_db()
+    assert endpoint.url == "https://example.net/"
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,21 @@ def test_each_is_changed_without_the_other(api: APIClient, make_endpoint: MakeEn
     assert shown(api, endpoint) == ([], {"kind": "basic", "user": "angarium"})
 
 
+@pytest.mark.parametrize("kept", [{"headers": {"x-a": "1"}}, {"authentication": BASIC}])
+def test_they_do_not_move_to_another_host(
+    api: APIClient, make_endpoint: MakeEndpoint, kept: dict[str, Any]
+) -> None:
+    endpoint = make_endpoint(url="https://example.com/a")
+    api.patch(path_of(endpoint), kept)
+    for elsewhere in ("https://example.net/a", "https://example.com:8443/a"):
+        response = api.patch(path_of(endpoint), {"url": elsewhere})
+        assert response.status_code == 400
+        assert "another host" in response.json()["url"][0]
+    assert api.patch(path_of(endpoint), {"url": "https://EXAMPLE.com:443/b"}).status_code == 200
+    moved = {"url": "https://example.net/a", "headers": {}, "authentication": {"kind": "none"}}
+    assert api.patch(path_of(endpoint), moved).status_code == 200
+
+
 def test_an_endpoint_with_none_of_them_stores_nothing(
     api: APIClient, make_endpoint: MakeEndpoint
 ) -> None:
