@@ -6,7 +6,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
-from subscriptions.api.fields import EventTypeName, Id, Patterns, Secret
+from subscriptions.api.fields import EventTypeName, Id, OwnRow, Patterns, Secret
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 
 
@@ -85,6 +85,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
 
 
 class NewEndpointSerializer(EndpointSerializer):
+    subscriber = OwnRow(owner="pk", queryset=Subscriber.objects.all())
     secret = Secret(
         required=False,
         help_text="The signing secret; a new one unless you bring your own. Shown this once.",
@@ -131,7 +132,7 @@ class SubscriptionSerializer(Strict, serializers.ModelSerializer[Subscription]):
 
 
 class NewSubscriptionSerializer(SubscriptionSerializer):
-    endpoint = serializers.PrimaryKeyRelatedField(queryset=Endpoint.objects.existing())
+    endpoint = OwnRow(owner="subscriber", queryset=Endpoint.objects.existing())
 
     class Meta(SubscriptionSerializer.Meta):
         read_only_fields = []

@@ -8,6 +8,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from subscriptions.models import ApiKey
+from tests.api_client import faults
 
 pytestmark = pytest.mark.django_db
 
@@ -20,7 +21,7 @@ def get(authorization: str | None) -> int:
     response = APIClient().get(SUBSCRIBERS, headers=headers)
     if response.status_code == 401:
         assert response.headers["WWW-Authenticate"] == 'Bearer realm="Angarium"'
-        assert list(response.json()) == ["detail"]
+        assert faults(response) == ["detail"]
     return response.status_code
 
 

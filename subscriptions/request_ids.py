@@ -1,0 +1,46 @@
+"""An id for each request: in its response, in its log lines, in what the API refuses.
+
+`RequestIds` wants the first place in MIDDLEWARE, so that no response is without; `RequestIdFilter`
+gives log records the attribute `request_id`.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+
+from django.http import HttpRequest, HttpResponse
+
+from subscriptions.ids import new_id
+
+HEADER = "X-Request-ID"
+WELL_FORMED = re.compile(r"[A-Za-z0-9._~:+/=@-]{1,128}")
+
+current: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""The id of the request that is being answered."""
+
+
+class RequestIds:
+    """Takes over an id that came with the request, if it is well formed, or makes one."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get(HEADER, "")
+        request_id = given if WELL_FORMED.fullmatch(given) else new_id("req")
+        token = current.set(request_id)
+        try:
+            response = self.get_response(request)
+        finally:
+            current.reset(token)
+        response.headers[HEADER] = request_id
+        return response
+
+
+class RequestIdFilter(logging.Filter):
+    """Lets every record pass, with its request's id, or "-" where there is no request."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = current.get() or "-"
+        return True
