@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 
+from django.core.signals import request_finished
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 
 from subscriptions.ids import new_id
@@ -29,13 +31,16 @@ class RequestIds:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         given = request.headers.get(HEADER, "")
         request_id = given if WELL_FORMED.fullmatch(given) else new_id("req")
-        token = current.set(request_id)
-        try:
-            response = self.get_response(request)
-        finally:
-            current.reset(token)
+        current.set(request_id)
+        response = self.get_response(request)
         response.headers[HEADER] = request_id
         return response
+
+
+@receiver(request_finished)
+def forget(**_: object) -> None:
+    # Not in the middleware: Django logs a response once all middleware has seen it.
+    current.set(None)
 
 
 class RequestIdFilter(logging.Filter):

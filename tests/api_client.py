@@ -20,7 +20,20 @@ class JsonClient(APIClient):
 def api(db: None) -> APIClient:
     """A client that shows a valid API key and speaks JSON."""
     # Used before, so that no test's first request writes down its use.
-    _, key = ApiKey.objects.create_key(name="the tests", last_used_at=timezone.now())
+    return client_of(ApiKey(name="the tests", last_used_at=timezone.now()))
+
+
+@pytest.fixture
+def schema() -> dict[str, Any]:
+    """The OpenAPI document, as it is served."""
+    document: dict[str, Any] = APIClient().get("/api/schema/?format=json").json()
+    return document
+
+
+def client_of(api_key: ApiKey) -> APIClient:
+    """A client that shows this key, which is saved here, and speaks JSON."""
+    key = ApiKey.objects.assign_key(api_key)
+    api_key.save()
     client = JsonClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {key}")
     return client

@@ -65,7 +65,7 @@ class ScopedSchema(AutoSchema):
 
     view: Any
 
-    def get_operation(self, *where: Any) -> dict[str, Any] | None:  # type: ignore[override]
+    def get_operation(self, *where: Any) -> dict[str, Any] | None:
         operation = super().get_operation(*where)
         if operation is not None:
             takes = f"Takes the scope `{self.view.scopes[self.view.action]}`"
