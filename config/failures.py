@@ -23,6 +23,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _json(request: HttpRequest, status: int, detail: str) -> HttpResponse | None:
-    if not request.path.startswith("/api/"):
+    if not request.path_info.startswith("/api/"):
         return None
     return JsonResponse(with_request_id({"detail": detail}), status=status)

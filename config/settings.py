@@ -124,7 +124,7 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 
 REST_FRAMEWORK = {
-    # The API's views bring their own, and do not leave it to these who gets in.
+    # The API's views do not leave it to settings who gets in; any other view is closed.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["subscriptions.api.access.HasScope"],
     "DEFAULT_SCHEMA_CLASS": "subscriptions.api.schema.ScopedSchema",

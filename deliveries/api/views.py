@@ -37,7 +37,6 @@ from deliveries.api.serializers import (
 from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit, emit_test_event
 from deliveries.models import DeadLetter, Delivery, Event
-from subscriptions.api.access import subscriber_of
 from subscriptions.api.errors import Conflict, Unprocessable
 from subscriptions.api.schema import FIELDS, conflict
 from subscriptions.api.viewsets import ApiViewSet
@@ -73,17 +72,15 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
     """What happened in the application."""
 
     queryset = Event.objects.all()
-    # Not one look-up: an event is visible to whom it is for, and to whom it is delivered.
-    owner = None
     scopes = {"list": Scope.READ, "retrieve": Scope.READ, "create": Scope.EMIT}
     filter_class = EventFilters
 
     def get_queryset(self) -> QuerySet[Event]:
         events = super().get_queryset()
-        subscriber = subscriber_of(self.request)
-        if subscriber is not None:
-            events = events_of(subscriber, events)
         return events.defer("payload") if self.action == "list" else events
+
+    def of_subscriber(self, rows: QuerySet[Event], subscriber: str) -> QuerySet[Event]:
+        return events_of(subscriber, rows)
 
     def get_serializer_class(self) -> type[BaseSerializer[Event]]:
         return EventSerializer if self.action == "list" else EventDetailSerializer

@@ -50,8 +50,10 @@ def document_refusals(result: dict[str, Any], **_: object) -> dict[str, Any]:
             statuses = ["400", "401", "403", "429"]
             if "{" in path or method == "get":
                 statuses += ["404"]
+            if method != "get":
+                statuses += ["413", "415"]
             if "requestBody" in operation:
-                statuses += ["409", "413", "415"]
+                statuses += ["409"]
             for status in statuses:
                 name = REFUSALS[status][0]
                 operation["responses"].setdefault(

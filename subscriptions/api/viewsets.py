@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
-from subscriptions.api.access import ApiKeyAuthentication, HasScope, visible
+from subscriptions.api.access import ApiKeyAuthentication, HasScope, subscriber_of
 from subscriptions.api.errors import handle
 from subscriptions.api.filters import QueryFilter
 from subscriptions.api.pagination import NewestFirst
@@ -38,8 +38,8 @@ class ApiViewSet(GenericViewSet[Row]):
     """The scope that each action takes."""
     unbound_only: Collection[str] = ()
     """The actions that are not for keys bound to a subscriber."""
-    owner: str | None
-    """The look-up that leads from a row to its subscriber; None where the rows are everybody's."""
+    owner: str
+    """The look-up that leads from a row to its subscriber."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -53,7 +53,12 @@ class ApiViewSet(GenericViewSet[Row]):
 
     def get_queryset(self) -> QuerySet[Row]:
         rows = super().get_queryset()
-        return rows if self.owner is None else visible(rows, self.request, self.owner)
+        subscriber = subscriber_of(self.request)
+        return rows if subscriber is None else self.of_subscriber(rows, subscriber)
+
+    def of_subscriber(self, rows: QuerySet[Row], subscriber: str) -> QuerySet[Row]:
+        """Those that a key bound to the subscriber sees."""
+        return rows.filter(**{self.owner: subscriber})
 
     def initial(self, request: Request, *args: Any, **options: Any) -> None:
         super().initial(request, *args, **options)

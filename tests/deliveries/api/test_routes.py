@@ -37,7 +37,6 @@ def test_the_walk_finds_the_routes() -> None:
 def test_a_route_is_held_to_what_all_are_and_declares_what_it_takes(route: Route) -> None:
     assert issubclass(route.view, ApiViewSet)
     assert route.view.scopes[route.action] in Scope
-    assert route.view.owner is None or isinstance(route.view.owner, str)
 
 
 @each_route
