@@ -44,6 +44,7 @@ INSTALLED_APPS = [
     "config",
 ]
 MIDDLEWARE = [
+    "subscriptions.request_ids.RequestIds",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -127,13 +128,10 @@ CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["subscriptions.api.access.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["subscriptions.api.access.HasApiKey"],
-    "DEFAULT_PARSER_CLASSES": ["subscriptions.api.parsing.StrictJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PAGINATION_CLASS": "subscriptions.api.pagination.NewestFirst",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "subscriptions.api.errors.handle",
+    # The API's views do not leave it to settings who gets in; any other view is closed.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["subscriptions.api.access.HasScope"],
+    "DEFAULT_SCHEMA_CLASS": "subscriptions.api.schema.ScopedSchema",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -165,6 +163,7 @@ ANGARIUM_VARIABLES = {
     "ALLOW_HTTP": env.bool,
     "ALLOW_SINGLE_LABELS": env.bool,
     "ALLOWED_NETWORKS": env.list,
+    "API_RATE": env.str,
     "BLOCKED_NETWORKS": env.list,
     "CA_BUNDLE": env.str,
     "CONNECT_TIMEOUT": env.float,
@@ -192,6 +191,7 @@ ANGARIUM = {
         "ENCRYPTION_KEYS", in_debug="Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="
     ).split(","),
     "ALLOW_HTTP": DEBUG,
+    "REDIS_URL": REDIS_URL,
     **{
         name: read(f"ANGARIUM_{name}")
         for name, read in ANGARIUM_VARIABLES.items()
@@ -202,7 +202,16 @@ ANGARIUM = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "filters": {"request_id": {"()": "subscriptions.request_ids.RequestIdFilter"}},
+    "formatters": {
+        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["request_id"],
+        }
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
 }

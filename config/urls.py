@@ -5,7 +5,11 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
+from config import failures
+
 admin.site.site_header = admin.site.site_title = "Angarium"
+
+handler400, handler404, handler500 = failures.bad_request, failures.not_found, failures.server_error
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),

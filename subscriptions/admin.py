@@ -14,7 +14,14 @@ from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.forms import ChoiceField, Form, Media, ModelChoiceField
+from django.forms import (
+    CheckboxSelectMultiple,
+    ChoiceField,
+    Form,
+    Media,
+    ModelChoiceField,
+    MultipleChoiceField,
+)
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -549,15 +556,32 @@ admin.site.unregister(package_admin.APIKey)  # type: ignore[attr-defined]
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(RecordAdmin):
-    list_display = ["name", "prefix", "how_it_is", "created", "expiry_date"]
+    list_display = ["name", "prefix", "how_it_is", "allowed", "subscriber", "last_used"]
     list_filter = ["revoked"]
+    list_select_related = ["subscriber"]
     search_fields = ["name", "prefix"]
-    readonly_fields = ["prefix", "created"]
+    search_help_text = "By name, prefix, or the full id of the subscriber that it is bound to."
+    id_lookups = {"sub": "subscriber"}
+    readonly_fields = ["prefix", "created", "last_used_at"]
+    autocomplete_fields = ["subscriber"]
     actions = ["revoke"]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ["name", "expiry_date"]
-        return fields if obj is None else [*fields, "revoked", *self.readonly_fields]
+        if obj is None:
+            return ["name", "scopes", "subscriber", "rate", "expiry_date"]
+        return [
+            *["name", "allowed", "subscriber", "rate", "expiry_date", "revoked"],
+            *self.readonly_fields,
+        ]
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        if db_field.name != "scopes":
+            return super().formfield_for_dbfield(db_field, request, **options)
+        return MultipleChoiceField(
+            choices=ApiKey.Scope.choices,
+            widget=CheckboxSelectMultiple,
+            help_text=db_field.help_text,
+        )
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
         key = ApiKey.objects.assign_key(obj)
@@ -572,6 +596,14 @@ class ApiKeyAdmin(RecordAdmin):
         if key.revoked:
             return mark("revoked", "over")
         return mark("expired", "over") if key.has_expired else mark("usable", "good")
+
+    @admin.display(description="scopes")
+    def allowed(self, key: ApiKey) -> str:
+        return ", ".join(key.scopes)
+
+    @admin.display(description="last used", ordering="last_used_at")
+    def last_used(self, key: ApiKey) -> SafeString | None:
+        return moment(key.last_used_at)
 
     @admin.action(description="Revoke: this cannot be undone", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:

@@ -1,7 +1,13 @@
 from django.apps import AppConfig
+from django.core.checks import register
+
+from subscriptions.checks import check_api_rate
 
 
 class SubscriptionsConfig(AppConfig):
     name = "subscriptions"
     default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Subscriptions: who wants what"
+
+    def ready(self) -> None:
+        register(check_api_rate)

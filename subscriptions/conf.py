@@ -42,7 +42,12 @@ def forget_parts(*, setting: str, **_: object) -> None:
 
 @dataclass(frozen=True)
 class SubscriptionSettings:
-    """What concerns endpoints. Times are in seconds."""
+    """What concerns endpoints and the API. Times are in seconds."""
+
+    api_rate: str = "100/s"
+    """How many requests an API key may make (/s, /m, /h or /d), unless it says so; empty: any."""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    """Where the web processes count them."""
 
     encryption_keys: tuple[str, ...] = ()
     """Fernet keys, newest first: the first encrypts, all decrypt."""

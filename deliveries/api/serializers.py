@@ -8,7 +8,8 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
-from subscriptions.api.fields import EventTypeName, Id
+from subscriptions.api.access import subscriber_of, visible
+from subscriptions.api.fields import EventTypeName, Id, OwnRow
 from subscriptions.api.serializers import Strict
 from subscriptions.models import Subscriber
 
@@ -38,6 +39,14 @@ class EventSerializer(serializers.ModelSerializer[Event]):
         ]
         read_only_fields = fields
 
+    def to_representation(self, event: Event) -> dict[str, Any]:
+        shown = super().to_representation(event)
+        own = getattr(event, "own_delivery_count", None)
+        if own is not None and event.subscriber_id is None:
+            # One subscriber's view of an event for everybody: the rest of it is the producer's.
+            shown.update(delivery_count=own, idempotency_key=None)
+        return shown
+
 
 class DeliveryOfEventSerializer(serializers.ModelSerializer[Delivery]):
     class Meta:
@@ -57,7 +66,10 @@ class EventDetailSerializer(EventSerializer):
 
     @extend_schema_field(DeliveryOfEventSerializer(many=True))
     def get_deliveries(self, event: Event) -> Any:
-        return DeliveryOfEventSerializer(event.deliveries.all()[:SHOWN], many=True).data
+        deliveries = visible(
+            event.deliveries.all(), self.context["request"], "endpoint__subscriber"
+        )
+        return DeliveryOfEventSerializer(deliveries[:SHOWN], many=True).data
 
     @extend_schema_field(OpenApiTypes.URI)
     def get_deliveries_url(self, event: Event) -> str:
@@ -70,13 +82,18 @@ class NewEventSerializer(Strict):
     data = serializers.JSONField(  # type: ignore[assignment]
         allow_null=True, help_text="Any JSON; it is sent as it is."
     )
-    subscriber = serializers.PrimaryKeyRelatedField(
+    subscriber = OwnRow(
+        owner="pk",
         queryset=Subscriber.objects.all(),
         allow_null=True,
         default=None,
-        help_text="Whose endpoints get it; everybody's that asked for such events, if left out.",
+        help_text="Whose endpoints get it; everybody's that asked for such events, if left out. "
+        "A key that is bound to a subscriber emits for that one.",
     )
     occurred_at = serializers.DateTimeField(default=None, help_text="Now, if left out.")
+
+    def validate_subscriber(self, subscriber: Subscriber | None) -> Subscriber | str | None:
+        return subscriber or subscriber_of(self.context["request"])
 
 
 class EventFilters(Strict):

@@ -17,7 +17,7 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
-from rest_framework.viewsets import GenericViewSet, ReadOnlyModelViewSet
+from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from deliveries import operations
 from deliveries.api.serializers import (
@@ -34,16 +34,18 @@ from deliveries.api.serializers import (
     EventSerializer,
     NewEventSerializer,
 )
+from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit, emit_test_event
 from deliveries.models import DeadLetter, Delivery, Event
 from subscriptions.api.errors import Conflict, Unprocessable
-from subscriptions.api.filters import QueryFilter
 from subscriptions.api.schema import FIELDS, conflict
+from subscriptions.api.viewsets import ApiViewSet
 from subscriptions.ids import to_uuid
-from subscriptions.models import Endpoint
+from subscriptions.models import ApiKey, Endpoint
 from webhooks.payloads import InvalidPayload
 
 State = Delivery.State
+Scope = ApiKey.Scope
 Operation = Callable[[Collection[UUID]], list[UUID]]
 
 WHY_NOT_RETRIED = {
@@ -66,15 +68,19 @@ WHY_NOT_DISCARDED = {
     ),
     retrieve=extend_schema(summary="Show an event, its data, and how its deliveries fare"),
 )
-class EventViewSet(ReadOnlyModelViewSet[Event]):
+class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
     """What happened in the application."""
 
-    filter_backends = [QueryFilter]
+    queryset = Event.objects.all()
+    scopes = {"list": Scope.READ, "retrieve": Scope.READ, "create": Scope.EMIT}
     filter_class = EventFilters
 
     def get_queryset(self) -> QuerySet[Event]:
-        events = Event.objects.all()
+        events = super().get_queryset()
         return events.defer("payload") if self.action == "list" else events
+
+    def of_subscriber(self, rows: QuerySet[Event], subscriber: str) -> QuerySet[Event]:
+        return events_of(subscriber, rows)
 
     def get_serializer_class(self) -> type[BaseSerializer[Event]]:
         return EventSerializer if self.action == "list" else EventDetailSerializer
@@ -106,7 +112,7 @@ class EventViewSet(ReadOnlyModelViewSet[Event]):
         ],
     )
     def create(self, request: Request) -> Response:
-        given = NewEventSerializer(data=request.data)
+        given = NewEventSerializer(data=request.data, context=self.get_serializer_context())
         given.is_valid(raise_exception=True)
         try:
             event = emit(
@@ -121,10 +127,12 @@ class EventViewSet(ReadOnlyModelViewSet[Event]):
         return Response(EventSerializer(event).data, status=200 if event.repeated else 201)
 
 
-class TestEventViewSet(GenericViewSet[Any]):
+class TestEventViewSet(ApiViewSet[Any]):
     """Tries an endpoint out."""
 
     queryset = Endpoint.objects.existing()
+    owner = "subscriber"
+    scopes = {"test": Scope.MANAGE}
     serializer_class = EventDetailSerializer
 
     @extend_schema(
@@ -146,11 +154,17 @@ class TestEventViewSet(GenericViewSet[Any]):
     ),
     retrieve=extend_schema(summary="Show a delivery and the attempts at it"),
 )
-class DeliveryViewSet(ReadOnlyModelViewSet[Delivery]):
+class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
     """Events on their way to endpoints."""
 
     queryset = Delivery.objects.select_related("event").defer("event__payload")
-    filter_backends = [QueryFilter]
+    owner = "endpoint__subscriber"
+    scopes = {
+        "list": Scope.READ,
+        "retrieve": Scope.READ,
+        "retry": Scope.MANAGE,
+        "discard": Scope.MANAGE,
+    }
     filter_class = DeliveryFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[Delivery]]:
@@ -210,12 +224,20 @@ IN_BULK: dict[str, Any] = {
     ),
     retrieve=extend_schema(summary="Show a dead letter"),
 )
-class DeadLetterViewSet(ReadOnlyModelViewSet[DeadLetter]):
+class DeadLetterViewSet(ApiViewSet[DeadLetter], ReadOnlyModelViewSet[DeadLetter]):
     """Why deliveries were given up, and what became of them."""
 
     queryset = DeadLetter.objects.select_related("delivery")
+    owner = "delivery__endpoint__subscriber"
+    scopes = {
+        "list": Scope.READ,
+        "retrieve": Scope.READ,
+        "redrive": Scope.MANAGE,
+        "discard": Scope.MANAGE,
+        "redrive_many": Scope.MANAGE,
+        "discard_many": Scope.MANAGE,
+    }
     serializer_class = DeadLetterSerializer
-    filter_backends = [QueryFilter]
     filter_class = DeadLetterFilters
 
     @extend_schema(
@@ -258,7 +280,7 @@ class DeadLetterViewSet(ReadOnlyModelViewSet[DeadLetter]):
     def _resolve_many(self, request: Request, operation: Operation) -> Response:
         selection = DeadLetterSelectionSerializer(data=request.data)
         selection.is_valid(raise_exception=True)
-        letters = DeadLetter.objects.filter(resolution="", **selection.validated_data)
+        letters = self.get_queryset().filter(resolution="", **selection.validated_data)
         oldest = letters.order_by("id").values_list("delivery_id", flat=True)[: BULK + 1]
         deliveries = [to_uuid(delivery) for delivery in oldest]
         changed = operation(deliveries[:BULK])

@@ -1,4 +1,7 @@
-"""What goes wrong, as an answer in DRF's shape: {"field": ["message"]} or {"detail": "message"}."""
+"""What goes wrong, as an answer in DRF's shape: {"field": ["message"]} or {"detail": "message"}.
+
+Either has a "request_id" as well, where the RequestIds middleware is at work.
+"""
 
 import logging
 from typing import Any
@@ -9,6 +12,8 @@ from rest_framework.exceptions import APIException, ParseError, ValidationError
 from rest_framework.response import Response
 from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
+
+from subscriptions import request_ids
 
 logger = logging.getLogger(__name__)
 
@@ -38,4 +43,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     elif isinstance(error, DataError):
         logger.warning("The database refused a value: %s", error)
         error = ParseError("The request has a value that the database cannot hold, as a NUL is.")
-    return exception_handler(error, context)
+    response = exception_handler(error, context)
+    if response is not None and isinstance(response.data, dict):
+        response.data = with_request_id(response.data)
+    return response
+
+
+def with_request_id(body: dict[str, Any]) -> dict[str, Any]:
+    """The body of an error, from which one finds the lines in the log."""
+    request_id = request_ids.current.get()
+    return body if request_id is None else {**body, "request_id": request_id}

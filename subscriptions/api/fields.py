@@ -1,10 +1,12 @@
 """The serializer fields that are Angarium's own."""
 
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from rest_framework import serializers
 
+from subscriptions.api.access import visible
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN
 from subscriptions.ids import IdField
 from subscriptions.models import Endpoint, Subscription
@@ -40,6 +42,18 @@ class EventTypeName(serializers.RegexField):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(NAME_PATTERN, max_length=MAX_LENGTH, **options)
+
+
+class OwnRow(serializers.PrimaryKeyRelatedField[Any]):
+    """Names a row that the API key may see; `owner` is the look-up that leads to a subscriber."""
+
+    def __init__(self, *, owner: str, **options: Any) -> None:
+        self.owner = owner
+        super().__init__(**options)
+
+    def get_queryset(self) -> QuerySet[Any]:
+        rows = cast("QuerySet[Any]", super().get_queryset())
+        return visible(rows, self.context["request"], self.owner)
 
 
 class Patterns(serializers.ListField):

@@ -9,7 +9,7 @@ from rest_framework.validators import UniqueValidator
 
 from subscriptions.api.credentials import AuthenticationField, HeaderNames, Headers
 from subscriptions.api.errors import Conflict
-from subscriptions.api.fields import EventTypeName, Id, Patterns, PublicKeys, Secret
+from subscriptions.api.fields import EventTypeName, Id, OwnRow, Patterns, PublicKeys, Secret
 from subscriptions.encryption import NotDecryptable
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from webhooks.keys import Kind, signing_key
@@ -150,6 +150,8 @@ class NewSecret(Strict):
 
 
 class NewEndpointSerializer(NewSecret, EndpointSerializer):
+    subscriber = OwnRow(owner="pk", queryset=Subscriber.objects.all())
+
     class Meta(EndpointSerializer.Meta):
         fields = [*EndpointSerializer.Meta.fields, "secret", "secret_kind"]
         read_only_fields = ["state", "disabled_reason"]
@@ -199,7 +201,7 @@ class SubscriptionSerializer(Strict, serializers.ModelSerializer[Subscription]):
 
 
 class NewSubscriptionSerializer(SubscriptionSerializer):
-    endpoint = serializers.PrimaryKeyRelatedField(queryset=Endpoint.objects.existing())
+    endpoint = OwnRow(owner="subscriber", queryset=Endpoint.objects.existing())
 
     class Meta(SubscriptionSerializer.Meta):
         read_only_fields = []

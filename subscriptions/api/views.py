@@ -16,7 +16,6 @@ from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ModelViewSet
 
 from subscriptions.api.errors import Conflict
-from subscriptions.api.filters import QueryFilter
 from subscriptions.api.pagination import ByName
 from subscriptions.api.schema import conflict
 from subscriptions.api.serializers import (
@@ -33,6 +32,7 @@ from subscriptions.api.serializers import (
     SubscriptionFilters,
     SubscriptionSerializer,
 )
+from subscriptions.api.viewsets import ApiViewSet
 from subscriptions.ids import to_uuid
 from subscriptions.models import (
     ApiKey,
@@ -46,23 +46,30 @@ from subscriptions.models import (
 logger = logging.getLogger(__name__)
 
 Row = TypeVar("Row", bound=Model)
+Scope = ApiKey.Scope
+
+CHANGES = frozenset({"create", "partial_update", "destroy"})
 
 
 @method_decorator(transaction.atomic, "create")
 @method_decorator(transaction.atomic, "partial_update")
 @method_decorator(transaction.atomic, "destroy")
-class LockingViewSet(ModelViewSet[Row]):
+class LockingViewSet(ApiViewSet[Row], ModelViewSet[Row]):
     """Locks what it is about to change, lest that bring back what is being deleted."""
 
-    filter_backends = [QueryFilter]
-    # PATCH changes the fields that are sent; a PUT would have to name them all.
-    http_method_names = ["get", "head", "post", "patch", "delete"]
+    scopes = {
+        "list": Scope.READ,
+        "retrieve": Scope.READ,
+        "create": Scope.MANAGE,
+        "partial_update": Scope.MANAGE,
+        "destroy": Scope.MANAGE,
+    }
 
     def get_queryset(self) -> QuerySet[Row]:
         rows = super().get_queryset()
         if self.request.method in SAFE_METHODS:
             return rows
-        return rows.select_for_update(no_key=True)
+        return rows.select_for_update(of=("self",), no_key=True)
 
 
 @extend_schema_view(
@@ -78,12 +85,16 @@ class EventTypeViewSet(LockingViewSet[EventType]):
     """The catalogue that subscribers choose from. Events may go by names that are not in it."""
 
     queryset = EventType.objects.all()
+    unbound_only = CHANGES
     lookup_value_regex = "[^/]+"
     pagination_class = ByName
     filter_class = EventTypeFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[EventType]]:
         return NewEventTypeSerializer if self.action == "create" else EventTypeSerializer
+
+    def of_subscriber(self, rows: QuerySet[EventType], subscriber: str) -> QuerySet[EventType]:
+        return rows  # everybody's
 
 
 @extend_schema_view(
@@ -100,6 +111,9 @@ class SubscriberViewSet(LockingViewSet[Subscriber]):
     """Your customers, or whoever else owns endpoints."""
 
     queryset = Subscriber.objects.all()
+    owner = "pk"
+    # To set an external_id would tell whether another subscriber has it.
+    unbound_only = CHANGES
     serializer_class = SubscriberSerializer
     filter_class = SubscriberFilters
 
@@ -117,13 +131,15 @@ class SubscriberViewSet(LockingViewSet[Subscriber]):
 
 @transaction.atomic
 def _forget(subscriber: Subscriber) -> None:
-    """Delete a subscriber with its deleted endpoints. Raises IntegrityError where one is in use.
+    """Delete a subscriber with its API keys and deleted endpoints.
 
-    It is for the database to find a use. Django would read every event and delivery to do so.
+    Raises IntegrityError where one is in use. It is for the database to find a use. Django would
+    read every event and delivery to do so.
     """
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         for statement in (
+            "DELETE FROM subscriptions_apikey WHERE subscriber_id = %s",
             "DELETE FROM subscriptions_endpoint WHERE subscriber_id = %s AND state = 'deleted'",
             "DELETE FROM subscriptions_subscriber WHERE id = %s",
         ):
@@ -192,6 +208,15 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     """The URLs that deliveries are POSTed to."""
 
     queryset = Endpoint.objects.existing().prefetch_related("subscriptions", "signing_secrets")
+    owner = "subscriber"
+    scopes = {
+        **LockingViewSet.scopes,
+        "pause": Scope.MANAGE,
+        "resume": Scope.MANAGE,
+        "secret": Scope.MANAGE,
+        "rotate_secret": Scope.MANAGE,
+        "expire_secrets": Scope.MANAGE,
+    }
     filter_class = EndpointFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
@@ -288,6 +313,7 @@ class SubscriptionViewSet(LockingViewSet[Subscription]):
     """What endpoints ask for: one pattern each, which can be switched off and on."""
 
     queryset = Subscription.objects.all()
+    owner = "endpoint__subscriber"
     filter_class = SubscriptionFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[Subscription]]:

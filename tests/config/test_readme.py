@@ -7,6 +7,8 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
+import pytest
+
 from config import settings
 from deliveries.conf import DeliverySettings
 from subscriptions.conf import SubscriptionSettings
@@ -49,12 +51,15 @@ def test_the_defaults_in_the_table_are_those_of_the_code() -> None:
                 )
 
 
-def test_the_ten_lines_add_angarium_to_somebody_else_s_project(tmp_path: Path) -> None:
+@pytest.fixture
+def somebody_s_project(tmp_path: Path) -> Path:
+    """A Django project with the ten lines that add Angarium to it."""
     [block] = re.findall(r"```python\n# settings.py\n(.*?)```", README, re.DOTALL)
     in_settings, in_urls = block.split("# urls.py\n")
     (tmp_path / "settings.py").write_text(
         "import os, environ\n"
         "SECRET_KEY = 'x' * 60\n"
+        "ALLOWED_HOSTS = ['testserver']\n"
         "ROOT_URLCONF = 'urls'\n"
         "USE_TZ = True\n"
         "INSTALLED_APPS = ['django.contrib.auth', 'django.contrib.contenttypes']\n"
@@ -63,17 +68,42 @@ def test_the_ten_lines_add_angarium_to_somebody_else_s_project(tmp_path: Path) -
     (tmp_path / "urls.py").write_text(
         "from django.urls import include, path\nurlpatterns = []\n" + in_urls
     )
-    for command in (["check"], ["migrate", "--plan"], ["makemigrations", "--check"]):
-        done = subprocess.run(
-            [sys.executable, "-m", "django", *command],
-            cwd=tmp_path,
-            env={
-                **os.environ,
-                "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}",
-                "DJANGO_SETTINGS_MODULE": "settings",
-                "ENCRYPTION_KEY": os.environ["ENCRYPTION_KEYS"],
-            },
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr
+    return tmp_path
+
+
+def run(project: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=project,
+        env={
+            **os.environ,
+            "PYTHONPATH": f"{project}{os.pathsep}{ROOT}",
+            "DJANGO_SETTINGS_MODULE": "settings",
+            "ENCRYPTION_KEY": os.environ["ENCRYPTION_KEYS"],
+        },
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "migrate --plan", "makemigrations --check"])
+def test_the_ten_lines_add_angarium_to_somebody_else_s_project(
+    somebody_s_project: Path, command: str
+) -> None:
+    run(somebody_s_project, "-m", "django", *command.split())
+
+
+def test_the_api_is_closed_there_though_nothing_says_so(somebody_s_project: Path) -> None:
+    asked = [("get", "endpoints/"), ("get", "endpoints/x/secret/"), ("post", "events/")]
+    answers = run(
+        somebody_s_project,
+        "-c",
+        "import django; django.setup()\n"
+        "from django.test import Client\n"
+        f"for method, path in {asked}:\n"
+        "    answer = getattr(Client(), method)(f'/webhooks/{path}')\n"
+        "    print(answer.status_code, list(answer.json()))\n",
+    )
+    assert answers == "401 ['detail']\n" * len(asked)

@@ -305,13 +305,23 @@ def test_secrets_are_shown_one_at_a_time(
     assert SigningSecret.objects.count() == 2
 
 
-def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(admin_client: Client) -> None:
+def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
     url = reverse("admin:subscriptions_apikey_add")
-    page = admin_client.post(url, {"name": "billing"}, follow=True).content.decode()
+    asked = {
+        "name": "billing",
+        "scopes": ["emit", "read"],
+        "subscriber": subscriber.pk,
+        "rate": "5/s",
+    }
+    page = admin_client.post(url, asked, follow=True).content.decode()
     shown = re.search("<code>(.+?)</code>", page)
     assert shown is not None
     key = shown[1]
     api_key = ApiKey.objects.get_from_key(key)
+    made = {name: getattr(api_key, name) for name in asked}
+    assert made == {**asked, "subscriber": subscriber}
 
     keys = reverse("admin:subscriptions_apikey_changelist")
     assert key not in admin_client.get(keys).content.decode()
@@ -319,6 +329,34 @@ def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(admin_client: Cl
     assert "0 of 1 API key revoked" in act(admin_client, keys, "revoke", api_key)
     with pytest.raises(ApiKey.DoesNotExist):
         ApiKey.objects.get_from_key(key)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"scopes": []},
+        {"scopes": ["everything"]},
+        {"rate": "fast"},
+        {"subscriber": "sub_" + "0" * 32},
+    ],
+)
+def test_an_api_key_that_makes_no_sense_is_not_made(
+    admin_client: Client, bad: dict[str, str]
+) -> None:
+    url = reverse("admin:subscriptions_apikey_add")
+    assert admin_client.post(url, {"name": "billing", "scopes": ["read"], **bad}).status_code == 200
+    assert not ApiKey.objects.exists()
+
+
+def test_an_api_key_s_page_tells_what_it_may_do(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    api_key, _ = ApiKey.objects.create_key(
+        name="billing", scopes=["emit", "read"], subscriber=subscriber, rate="5/s"
+    )
+    page = admin_client.get(page_of(api_key)).content.decode()
+    for shown in ("emit, read", subscriber.name, "5/s"):
+        assert shown in page
 
 
 def test_an_api_key_is_not_changed_and_the_packages_own_kind_is_not_offered(

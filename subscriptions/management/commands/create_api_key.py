@@ -1,12 +1,29 @@
-"""manage.py create_api_key: let one more producer use the API."""
+"""manage.py create_api_key: let one more producer, or a subscriber, use the API."""
 
-from argparse import ArgumentParser
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from subscriptions.models import ApiKey
+
+
+def later(text: str) -> datetime:
+    """A time in ISO 8601, in UTC where it does not say; it must be yet to come."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ArgumentTypeError(
+            f"{text!r} is no time: write 2027-01-31 or 2027-01-31T12:00Z"
+        ) from error
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=UTC)
+    if time <= timezone.now():
+        raise ArgumentTypeError(f"{text!r} is past")
+    return time
 
 
 class Command(BaseCommand):
@@ -14,11 +31,38 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="whose key it is; 50 characters at most")
+        parser.add_argument(
+            "--scope",
+            dest="scopes",
+            action="append",
+            choices=ApiKey.Scope.values,
+            help="what it may do; can be given several times; everything, if left out",
+        )
+        parser.add_argument(
+            "--subscriber", metavar="ID", help="the one subscriber that it sees and emits for"
+        )
+        parser.add_argument(
+            "--expires", metavar="TIME", type=later, help="when it ends, as in 2027-01-31"
+        )
+        parser.add_argument("--rate", default="", help="its own rate, as in 100/s")
 
-    def handle(self, *, name: str, **options: Any) -> None:
+    def handle(
+        self,
+        *,
+        name: str,
+        scopes: list[str] | None,
+        subscriber: str | None,
+        expires: datetime | None,
+        rate: str,
+        **options: Any,
+    ) -> None:
+        api_key = ApiKey(name=name, subscriber_id=subscriber, expiry_date=expires, rate=rate)
+        if scopes is not None:
+            api_key.scopes = scopes
+        key = ApiKey.objects.assign_key(api_key)
         try:
-            ApiKey._meta.get_field("name").clean(name, None)
+            api_key.full_clean()
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from error
-        _, key = ApiKey.objects.create_key(name=name)
+        api_key.save()
         self.stdout.write(key)

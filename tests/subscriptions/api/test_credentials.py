@@ -8,6 +8,7 @@ from rest_framework.test import APIClient
 from subscriptions import encryption
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.models import Endpoint, Subscriber
+from tests.api_client import faults
 from tests.conftest import Configure, MakeEndpoint
 from tests.webhooks.sending.certificates import Authority
 
@@ -170,7 +171,7 @@ def test_what_is_wrong_is_said_of_the_field_and_not_repeated(
     api: APIClient, subscriber: Subscriber, changes: dict[str, Any], refused: str
 ) -> None:
     response = api.post(ENDPOINTS, {"subscriber": subscriber.pk, "url": URL, **changes})
-    assert (response.status_code, list(response.json())) == (400, [refused])
+    assert (response.status_code, faults(response)) == (400, [refused])
     assert "sesame" not in response.content.decode()
     assert not Endpoint.objects.exists()
 
@@ -188,7 +189,7 @@ def test_a_header_and_an_authentication_that_set_the_same_are_refused_one_by_one
     }
     for authentication in (BASIC, oauth2):
         response = api.patch(path_of(endpoint), {"authentication": authentication})
-        assert (response.status_code, list(response.json())) == (400, ["headers"])
+        assert (response.status_code, faults(response)) == (400, ["headers"])
     assert shown(api, endpoint) == (["Authorization"], {"kind": "none"})
 
 

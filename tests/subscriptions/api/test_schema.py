@@ -30,9 +30,11 @@ def test_every_operation_says_what_it_does_and_how_it_can_end(schema: dict[str, 
         assert operation["security"] == [{"ApiKey": []}], where
         statuses = set(operation["responses"])
         assert statuses & {"200", "201", "204"}, where
-        assert "401" in statuses, where
+        assert {"400", "401", "403", "429"} <= statuses, where
+        assert re.search("Takes the scope `(emit|read|manage)`", operation["description"]), where
         assert ("{" in path) <= ("404" in statuses), where
-        assert ("requestBody" in operation) <= ({"400", "409", "413", "415"} <= statuses), where
+        assert (method != "get") <= ({"413", "415"} <= statuses), where
+        assert ("requestBody" in operation) <= ("409" in statuses), where
 
 
 def test_the_scheme_of_the_key_is_described(schema: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from rest_framework.test import APIClient
 
 from deliveries.emit import emit
 from subscriptions.models import Endpoint, Subscriber
-from tests.api_client import queries_of_get, written
+from tests.api_client import faults, queries_of_get, written
 from tests.conftest import MakeEndpoint
 
 SUBSCRIBERS = "/api/v1/subscribers/"
@@ -47,7 +47,7 @@ def test_what_is_wrong_with_a_subscriber_is_said_of_the_field(
 ) -> None:
     Subscriber.objects.create(name="first", external_id="taken")
     response = api.post(SUBSCRIBERS, body)
-    assert (response.status_code, list(response.json())) == (400, [field])
+    assert (response.status_code, faults(response)) == (400, [field])
     assert Subscriber.objects.count() == 1
 
 
@@ -56,7 +56,7 @@ def test_what_is_wrong_with_a_subscriber_is_said_of_the_field(
 )
 def test_a_subscriber_that_is_not_there_is_not_found(api: APIClient, key: str) -> None:
     response = api.get(f"{SUBSCRIBERS}{key}/")
-    assert (response.status_code, list(response.json())) == (404, ["detail"])
+    assert (response.status_code, faults(response)) == (404, ["detail"])
 
 
 def test_a_subscriber_with_endpoints_is_not_deleted(

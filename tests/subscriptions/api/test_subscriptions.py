@@ -4,7 +4,7 @@ import pytest
 from rest_framework.test import APIClient
 
 from subscriptions.models import Subscription
-from tests.api_client import queries_of_get, written
+from tests.api_client import faults, queries_of_get, written
 from tests.conftest import MakeEndpoint
 
 SUBSCRIPTIONS = "/api/v1/subscriptions/"
@@ -59,7 +59,7 @@ def test_what_is_wrong_with_a_subscription_is_said_of_the_field(
 ) -> None:
     endpoint = make_endpoint("taken")
     response = api.post(SUBSCRIPTIONS, {"endpoint": endpoint.pk, "pattern": "a", **changes})
-    assert (response.status_code, list(response.json())) == (400, [field])
+    assert (response.status_code, faults(response)) == (400, [field])
     assert Subscription.objects.count() == 1
 
 
@@ -67,7 +67,7 @@ def test_a_deleted_endpoint_cannot_subscribe(api: APIClient, make_endpoint: Make
     endpoint = make_endpoint()
     endpoint.delete_for_good()
     response = api.post(SUBSCRIPTIONS, {"endpoint": endpoint.pk, "pattern": "a"})
-    assert (response.status_code, list(response.json())) == (400, ["endpoint"])
+    assert (response.status_code, faults(response)) == (400, ["endpoint"])
 
 
 @pytest.mark.parametrize("field", ["endpoint", "pattern", "id", "created_at"])
@@ -77,7 +77,7 @@ def test_a_subscription_can_only_be_switched(
     make_endpoint("a")
     subscription = Subscription.objects.get()
     response = api.patch(f"{SUBSCRIPTIONS}{subscription.pk}/", {field: make_endpoint("b").pk})
-    assert (response.status_code, list(response.json())) == (400, [field])
+    assert (response.status_code, faults(response)) == (400, [field])
 
 
 def test_subscriptions_are_filtered_by_endpoint_and_by_whether_they_are_on(

@@ -1,0 +1,121 @@
+"""How many requests a key may make: a token bucket for each key, in Redis, for all web processes.
+
+While Redis does not answer nobody is refused, and hardly anybody waits.
+"""
+
+import logging
+from dataclasses import dataclass
+from functools import cache
+from time import monotonic
+from typing import Any
+
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+
+from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.models import ApiKey
+from subscriptions.rates import Rate
+
+TAKE = """
+local quota, window = tonumber(ARGV[1]), tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local bucket = redis.call('HMGET', KEYS[1], 'tokens', 'at')
+local tokens, at = tonumber(bucket[1]) or quota, tonumber(bucket[2]) or now
+tokens = math.min(quota, tokens + math.max(0, now - at) * quota / window)
+
+local wait = 0
+if tokens >= 1 then
+    tokens = tokens - 1
+    redis.call('HSET', KEYS[1], 'tokens', tokens, 'at', now)
+    redis.call('PEXPIRE', KEYS[1], math.ceil((quota - tokens) * window / quota * 1000))
+else
+    wait = math.max(1, math.ceil((1 - tokens) * window / quota))
+end
+return {wait, math.floor(tokens), math.ceil((quota - tokens) * window / quota)}
+"""
+"""Takes a token out of the bucket KEYS[1], if there is one; a bucket that is full is no key at all.
+
+ARGV: how many tokens it holds, and how many seconds it takes to fill. Returns the seconds to wait
+for a token (0: one was taken), the tokens left, and the seconds until the bucket is full.
+"""
+
+PATIENCE = 0.1
+"""Seconds that a request waits for Redis, to connect and to answer."""
+
+QUIET_AFTER_FAILURE = 5.0
+"""Seconds after a failure in which Redis is not asked, lest every request pay for the outage."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is left of a rate. Times are in seconds."""
+
+    rate: Rate
+    wait: int
+    remaining: int
+    full_in: int
+
+    def headers(self) -> dict[str, str]:
+        """For the response (draft-ietf-httpapi-ratelimit-headers-10, sections 3 and 4)."""
+        return {
+            "RateLimit-Policy": f'"key";q={self.rate.quota};w={self.rate.window}',
+            "RateLimit": f'"key";r={self.remaining};t={self.full_in}',
+        }
+
+
+class Buckets:
+    """The token buckets in one Redis."""
+
+    def __init__(self, url: str) -> None:
+        client = Redis.from_url(
+            url,
+            socket_timeout=PATIENCE,
+            socket_connect_timeout=PATIENCE,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._take = client.register_script(TAKE)
+        self._quiet_until = 0.0
+
+    def take(self, name: str, rate: Rate) -> Allowance | None:
+        """Take a token for one request; None while Redis does not answer."""
+        if monotonic() < self._quiet_until:
+            return None
+        try:
+            wait, remaining, full_in = self._take(
+                keys=[f"angarium:rate:{name}"], args=[rate.quota, rate.window]
+            )
+        except RedisError as error:
+            self._quiet_until = monotonic() + QUIET_AFTER_FAILURE
+            logger.warning("No API key's rate is limited while Redis is away (%s).", error)
+            return None
+        return Allowance(rate, wait, remaining, full_in)
+
+
+@cache
+def buckets(url: str) -> Buckets:
+    return Buckets(url)
+
+
+class KeyThrottle(BaseThrottle):
+    """Holds each API key to its own rate, or to API_RATE."""
+
+    allowance: Allowance | None = None
+
+    def allow_request(self, request: Request, view: Any) -> bool:
+        settings = part(SubscriptionSettings)
+        key = request.auth
+        if isinstance(key, ApiKey) and (rate := key.rate or settings.api_rate):
+            self.allowance = buckets(settings.redis_url).take(key.prefix, Rate.parse(rate))
+        return self.allowance is None or self.allowance.wait == 0
+
+    def wait(self) -> float | None:
+        return None if self.allowance is None else self.allowance.wait
+
+    def headers(self) -> dict[str, str]:
+        return {} if self.allowance is None else self.allowance.headers()
