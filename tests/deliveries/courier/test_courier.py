@@ -99,7 +99,9 @@ def emitted(count: int) -> list[str]:
     """The deliveries of so many events."""
     for number in range(count):
         emit("invoice.paid", {"number": number})
-    return list(Delivery.objects.filter(state="pending").order_by("pk").values_list("pk", flat=True))
+    return list(
+        Delivery.objects.filter(state="pending").order_by("pk").values_list("pk", flat=True)
+    )
 
 
 def rows_like(**columns: Any) -> int:
