@@ -23,7 +23,7 @@ redis:// URLs; there is nothing to undo to go back.
 import logging
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from queue import Empty
 from time import monotonic, time
@@ -212,6 +212,7 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
         if not self._in_bulk and self._take is None:
             return bool(super()._brpop_read(**options))
         client = self.client
+        popped: Any = None
         try:
             if self._take is None:
                 popped = client.parse_response(client.connection, "BRPOP", **options)
@@ -225,6 +226,11 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
                 # Perhaps it was taken, and only the answer was lost: closing restores it.
                 self.qos.expect(self._take.tags(self._take.limit))
             client.connection.disconnect()
+            if popped:
+                # Perhaps it was never put back: better that it comes twice than not at all.
+                queue, text = popped
+                with suppress(self.connection_errors):
+                    self._commands.rpush(bytes_to_str(queue), text)
             raise
         finally:
             self._take = None

@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,9 @@ GATHERING = 0.003
 RECOVERY = 1.0
 """Seconds until a statement that failed is tried again."""
 
+TURN = 0.05
+"""Seconds that the loop may sleep at most while the courier is drained."""
+
 GATEKEEPING = 0.25
 """Seconds between two looks at who waits too long at the gates."""
 
@@ -41,6 +45,29 @@ class Parcel:
     done: Callable[[], None]
     """To be called when the message may be acknowledged."""
     claim: Claim | None = None
+
+
+class Step:
+    """What the courier does from time to time, with all that has gathered: planned once at most."""
+
+    def __init__(self, hub: Hub, take: Callable[[], None]) -> None:
+        self._hub = hub
+        self._take = take
+        self._timer: Any = None
+
+    def plan(self, seconds: float) -> None:
+        if self._timer is None:
+            self._timer = self._hub.call_later(seconds, self._run)
+
+    def plan_again(self) -> None:
+        """See to it that the loop still knows of the step, if one is planned."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = self._hub.call_later(0, self._run)
+
+    def _run(self) -> None:
+        self._timer = None
+        self._take()
 
 
 class Courier:
@@ -60,9 +87,9 @@ class Courier:
         """How many are between claim and record."""
         self.ended: list[tuple[Parcel, Lease, Outcome]] = []
         self.gates: dict[UUID, Gate[Parcel]] = {}
-        self._claim_planned = False
-        self._record_planned = False
-        self._gatekeeping_planned = False
+        self._claiming = Step(hub, self._claim)
+        self._recording = Step(hub, self._record)
+        self._gatekeeping = Step(hub, self._keep_gates)
 
     def submit(self, delivery: UUID, done: Callable[[], None]) -> None:
         """Deliver; `done` is called once the rows say what came of it."""
@@ -76,9 +103,22 @@ class Courier:
         """
         self.closing = True
         self.submitted.clear()
-        loop = self.hub.create_loop()
+        # Or the loop might sleep for seconds after the last has been recorded, or time is up.
+        turns = self.hub.call_repeatedly(TURN, lambda: None)
         while self.claimed and time.monotonic() < until:
-            next(loop)
+            # Whoever stops while the broker is lost stops with a loop that has been reset.
+            self.resume()
+            try:
+                loop = self.hub.create_loop()
+                while self.claimed and time.monotonic() < until:
+                    next(loop)
+            except Exception:
+                logger.exception("the loop broke, and what is in flight goes on in a new one")
+                with suppress(Exception):
+                    self.hub.reset()
+        turns.cancel()
+        for _ in range(0, len(self.ended), BATCH):
+            self._record()
         left = [
             (parcel.claim.lease, 0.0)
             for gate in self.gates.values()
@@ -87,22 +127,25 @@ class Courier:
         ]
         if left:
             logger.warning("%d deliveries did not end in time and go back", len(left))
-            put_back(left)
+            _put_back(left)
         self.sender.close()
+
+    def resume(self) -> None:
+        """Go on after the loop has been reset, and may have forgotten what it was to call."""
+        self.sender.watch_again()
+        for step in (self._claiming, self._recording, self._gatekeeping):
+            step.plan_again()
 
     # Claiming
 
     def _plan_claim(self) -> None:
-        if self._claim_planned or self.closing or not self.submitted or self._room() <= 0:
-            return
-        self._claim_planned = True
-        self.hub.call_later(GATHERING if self.claimed else 0, self._claim)
+        if self.submitted and self._room() > 0 and not self.closing:
+            self._claiming.plan(GATHERING if self.claimed else 0)
 
     def _room(self) -> int:
         return self.limit - self.claimed
 
     def _claim(self) -> None:
-        self._claim_planned = False
         if self.closing:
             return
         size = min(BATCH, len(self.submitted), self._room())
@@ -114,8 +157,7 @@ class Courier:
             logger.exception("claiming failed; it is tried again")
             connection.close()
             self.submitted.extendleft(reversed(parcels))
-            self._claim_planned = True
-            self.hub.call_later(RECOVERY, self._claim)
+            self._claiming.plan(RECOVERY)
             return
         for ours in claims:
             parcel = by_delivery[ours.lease.delivery]
@@ -128,7 +170,7 @@ class Courier:
             if gate.enter(parcel, time.monotonic()):
                 self._send(parcel, ours)
             else:
-                self._plan_gatekeeping()
+                self._gatekeeping.plan(GATEKEEPING)
         for parcel in parcels:
             if parcel.claim is None:
                 parcel.done()  # it is another's, or not due, or at rest
@@ -161,14 +203,10 @@ class Courier:
     # Recording
 
     def _plan_record(self) -> None:
-        if self._record_planned:
-            return
-        self._record_planned = True
         more_to_come = self.claimed > len(self.ended)
-        self.hub.call_later(GATHERING if more_to_come else 0, self._record)
+        self._recording.plan(GATHERING if more_to_come else 0)
 
     def _record(self) -> None:
-        self._record_planned = False
         batch, self.ended = self.ended[:BATCH], self.ended[BATCH:]
         try:
             retries = record([(lease, outcome) for _, lease, outcome in batch])
@@ -176,8 +214,7 @@ class Courier:
             logger.exception("recording failed; it is tried again")
             connection.close()
             self.ended[:0] = batch
-            self._record_planned = True
-            self.hub.call_later(RECOVERY, self._record)
+            self._recording.plan(RECOVERY)
             return
         if retries:
             bell.ring_later(retries)
@@ -193,27 +230,25 @@ class Courier:
 
     # Gatekeeping
 
-    def _plan_gatekeeping(self) -> None:
-        if not self._gatekeeping_planned:
-            self._gatekeeping_planned = True
-            self.hub.call_later(GATEKEEPING, self._keep_gates)
-
     def _keep_gates(self) -> None:
-        self._gatekeeping_planned = False
         now = time.monotonic()
         returns: list[tuple[Parcel, float]] = [
             one for gate in self.gates.values() if gate.waiting for one in gate.send_back(now)
         ]
         if returns:
-            try:
-                put_back([(p.claim.lease, wait) for p, wait in returns if p.claim])
-            except Exception:
-                # Their leases will run out, and the sweep takes them back.
-                logger.exception("putting back failed")
-                connection.close()
+            _put_back([(p.claim.lease, wait) for p, wait in returns if p.claim])
             self._finish([parcel for parcel, _ in returns])
         if any(gate.waiting for gate in self.gates.values()):
-            self._plan_gatekeeping()
+            self._gatekeeping.plan(GATEKEEPING)
+
+
+def _put_back(leases: list[tuple[Lease, float]]) -> None:
+    try:
+        put_back(leases)
+    except Exception:
+        # Their leases will run out, and the sweep takes them back.
+        logger.exception("putting back failed")
+        connection.close()
 
 
 def statistics(courier: Courier) -> dict[str, Any]:

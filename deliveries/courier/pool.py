@@ -46,7 +46,7 @@ class CourierPool(TaskPool):
             )
             self.courier = Courier(loop, sender, limit=self.limit)
         else:
-            self.courier.sender.watch_again()
+            self.courier.resume()
 
     def apply_async(
         self,

@@ -399,6 +399,18 @@ def test_what_was_taken_when_the_answer_got_lost_is_put_back_on_closing(broker: 
     assert broker.waiting() == list(range(300))
 
 
+def test_what_was_popped_when_the_connection_got_lost_is_put_back(broker: Broker) -> None:
+    listener = Listener(broker, polling_interval=30)
+    listener.run_on()
+    broker.publish([0])
+    wait_until(lambda: broker.waiting() == [], "the server to hand it out")
+    broker.redis.client_kill_filter(_type="normal", skipme=True)
+    with pytest.raises(listener.connection.connection_errors):
+        listener.listen(1)
+    listener.close()
+    assert (broker.waiting(), broker.unacknowledged()) == ([0], [])
+
+
 def test_a_closed_connection_leaves_the_loop(broker: Broker) -> None:
     listener = Listener(broker)
     transport = listener.connection.transport
