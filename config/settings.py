@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 
 import environ
+from cryptography.fernet import Fernet
+from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -23,6 +25,21 @@ def secret(name: str, in_debug: str) -> str:
 
 
 SECRET_KEY = secret("SECRET_KEY", in_debug="for-debugging-only-" + "x" * 32)
+if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5):
+    raise ImproperlyConfigured("Set SECRET_KEY to 50 random characters: README.md tells how.")
+
+DEBUGGING_KEY = "Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="
+ENCRYPTION_KEYS = secret("ENCRYPTION_KEYS", in_debug=DEBUGGING_KEY).split(",")
+try:
+    for key in ENCRYPTION_KEYS:
+        Fernet(key)
+except ValueError as error:
+    raise ImproperlyConfigured(
+        "Set ENCRYPTION_KEYS to Fernet keys, joined by commas: README.md tells how to make one."
+    ) from error
+if not DEBUG and DEBUGGING_KEY in ENCRYPTION_KEYS:
+    raise ImproperlyConfigured("Take the key that is for debugging only out of ENCRYPTION_KEYS.")
+
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -46,6 +63,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "subscriptions.request_ids.RequestIds",
     "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -82,6 +100,23 @@ TIME_ZONE = "UTC"
 DEFAULT_EXCEPTION_REPORTER_FILTER = "subscriptions.error_reports.SecretFilter"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+# Nothing is loaded from elsewhere, and nothing runs that stands in a page: the admin shows what
+# endpoints answered.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "frame-ancestors": [NONE],
+        "base-uri": [NONE],
+    }
+}
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_COOKIE_HTTPONLY = True
+
 # Behind a proxy that ends TLS and says so.
 if env.bool("BEHIND_TLS", default=not DEBUG):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -89,8 +124,9 @@ if env.bool("BEHIND_TLS", default=not DEBUG):
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = True
     SECURE_HSTS_PRELOAD = True
-    SESSION_COOKIE_SECURE = True
-    CSRF_COOKIE_SECURE = True
+    SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    # Browsers take such a cookie from this very host alone, over TLS (RFC 6265bis, 4.1.3.2).
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 
 DATABASES = {
     "default": env.db("DATABASE_URL", default="postgresql://postgres@127.0.0.1:5432/angarium")
@@ -163,6 +199,7 @@ ANGARIUM_VARIABLES = {
     "ALLOW_HTTP": env.bool,
     "ALLOW_SINGLE_LABELS": env.bool,
     "ALLOWED_NETWORKS": env.list,
+    "ALLOWED_PORTS": env.list,
     "API_RATE": env.str,
     "BLOCKED_NETWORKS": env.list,
     "CA_BUNDLE": env.str,
@@ -187,9 +224,7 @@ ANGARIUM_VARIABLES = {
     "USER_AGENT": env.str,
 }
 ANGARIUM = {
-    "ENCRYPTION_KEYS": secret(
-        "ENCRYPTION_KEYS", in_debug="Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="
-    ).split(","),
+    "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
     "ALLOW_HTTP": DEBUG,
     "REDIS_URL": REDIS_URL,
     **{

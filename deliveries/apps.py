@@ -1,7 +1,14 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
+
+from deliveries.roles import make_roles
 
 
 class DeliveriesConfig(AppConfig):
     name = "deliveries"
     default_auto_field = "django.db.models.BigAutoField"
     verbose_name = "Deliveries: what happened"
+
+    def ready(self) -> None:
+        # After Django's own, which makes the permissions.
+        post_migrate.connect(make_roles, sender=self)

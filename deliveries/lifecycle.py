@@ -43,8 +43,9 @@ def verdict(
 ) -> Verdict:
     """Judge the outcome of try number `tries` (from 1) of a round; `random` gives 0 to 1.
 
-    2xx is success and nothing else is; 410 Gone and a refused address end the delivery at once. An
-    attempt whose worker died says nothing of the endpoint: the next follows without a wait.
+    2xx is success and nothing else is; 410 Gone and a refused URL end the delivery at once. A name
+    may resolve to a refused address for a moment only, and is tried again. An attempt whose worker
+    died says nothing of the endpoint: the next follows without a wait.
     """
     if outcome.kind is OutcomeKind.DELIVERED:
         return Verdict(State.DELIVERED)
@@ -63,6 +64,8 @@ def verdict(
     )
     if wait is not None:
         return Verdict(State.WAITING, wait=wait)
+    if outcome.kind is OutcomeKind.NAME_REFUSED:
+        return Verdict(State.DEAD, reason=Reason.ADDRESS_REFUSED)
     if outcome.kind is OutcomeKind.UNRENDERABLE:
         return Verdict(State.DEAD, reason=Reason.UNRENDERABLE)
     return Verdict(State.DEAD, reason=Reason.EXHAUSTED)

@@ -397,6 +397,9 @@ class EndpointAdmin(LockingAdmin):
     def has_delete_for_good_permission(self, request: HttpRequest) -> bool:
         return super().has_delete_permission(request)
 
+    def has_rotate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("subscriptions.add_signingsecret")
+
     def has_reveal_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("subscriptions.reveal_signingsecret")
 
@@ -455,19 +458,19 @@ class EndpointAdmin(LockingAdmin):
     def resume(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
         self._change(request, endpoints, Endpoint.resume, "resumed")
 
-    @admin.action(description="Give a new signing secret: HMAC-SHA256", permissions=["change"])
+    @admin.action(description="Give a new signing secret: HMAC-SHA256", permissions=["rotate"])
     def rotate_secret(
         self, request: HttpRequest, endpoints: EndpointQuerySet
     ) -> HttpResponse | None:
         return self._rotate(request, endpoints, Kind.HMAC)
 
-    @admin.action(description="Give a new signing secret: Ed25519", permissions=["change"])
+    @admin.action(description="Give a new signing secret: Ed25519", permissions=["rotate"])
     def rotate_to_ed25519(
         self, request: HttpRequest, endpoints: EndpointQuerySet
     ) -> HttpResponse | None:
         return self._rotate(request, endpoints, Kind.ED25519)
 
-    @admin.action(description="Expire replaced signing secrets now", permissions=["change"])
+    @admin.action(description="Expire replaced signing secrets now", permissions=["rotate"])
     def expire_secrets(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
         self._change(
             request,

@@ -1,7 +1,7 @@
 from django.apps import AppConfig
 from django.core.checks import register
 
-from subscriptions.checks import check_api_rate
+from subscriptions.checks import check_settings
 
 
 class SubscriptionsConfig(AppConfig):
@@ -10,4 +10,4 @@ class SubscriptionsConfig(AppConfig):
     verbose_name = "Subscriptions: who wants what"
 
     def ready(self) -> None:
-        register(check_api_rate)
+        register(check_settings)

@@ -3,16 +3,29 @@
 from typing import Any
 
 from django.core.checks import CheckMessage, Error
+from django.core.exceptions import ImproperlyConfigured
 
+from subscriptions import encryption
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import InvalidRate, Rate
+from webhooks.addresses import InvalidAddressPolicy
 
 
-def check_api_rate(**_: Any) -> list[CheckMessage]:
-    rate = part(SubscriptionSettings).api_rate
+def check_settings(**_: Any) -> list[CheckMessage]:
+    """Each fault of the ANGARIUM settings that would be met by the first request or delivery."""
+    settings = part(SubscriptionSettings)
+    faults: list[CheckMessage] = []
     try:
-        if rate:
-            Rate.parse(rate)
+        if settings.api_rate:
+            Rate.parse(settings.api_rate)
     except InvalidRate as error:
-        return [Error(f"ANGARIUM's API_RATE: {error}", id="subscriptions.E001")]
-    return []
+        faults.append(Error(f"ANGARIUM's API_RATE: {error}", id="subscriptions.E001"))
+    try:
+        settings.address_policy()
+    except InvalidAddressPolicy as error:
+        faults.append(Error(f"ANGARIUM's networks and ports: {error}", id="subscriptions.E002"))
+    try:
+        encryption.encrypt("")
+    except ImproperlyConfigured as error:
+        faults.append(Error(str(error), id="subscriptions.E003"))
+    return faults

@@ -61,6 +61,8 @@ class SubscriptionSettings:
     """Networks open to deliveries though they are not public, as in 10.1.0.0/16."""
     blocked_networks: tuple[str, ...] = ()
     """Networks closed to deliveries though they are public; stronger than ALLOWED_NETWORKS."""
+    allowed_ports: tuple[str, ...] = ("80", "443", "1024-65535")
+    """Ports that endpoints may have, as in 443 or 1024-65535."""
 
     def address_policy(self) -> AddressPolicy:
         return AddressPolicy.from_strings(
@@ -68,4 +70,5 @@ class SubscriptionSettings:
             blocked_networks=self.blocked_networks,
             allow_http=self.allow_http,
             allow_single_labels=self.allow_single_labels,
+            allowed_ports=self.allowed_ports,
         )

@@ -11,6 +11,7 @@ import os
 import sys
 import tempfile
 from pathlib import Path
+from secrets import token_urlsafe
 
 from cryptography.fernet import Fernet
 
@@ -31,7 +32,7 @@ def main() -> int:
             BEHIND_TLS="0",
             LOG_LEVEL="WARNING",
             DJANGO_SETTINGS_MODULE="config.settings",
-            SECRET_KEY="x" * 60,
+            SECRET_KEY=token_urlsafe(50),
             ENCRYPTION_KEYS=Fernet.generate_key().decode(),
             ANGARIUM_ALLOW_HTTP="1",
             ANGARIUM_ALLOWED_NETWORKS="127.0.0.0/8",

@@ -61,8 +61,14 @@ def test_410_gone_ends_a_delivery_at_once() -> None:
     assert judge(OutcomeKind.REJECTED, 410) == Verdict(State.DEAD, reason=Reason.GONE)
 
 
-def test_a_refused_address_ends_a_delivery_at_once() -> None:
+def test_a_refused_url_ends_a_delivery_at_once() -> None:
     assert judge(OutcomeKind.ADDRESS_REFUSED) == Verdict(State.DEAD, reason=Reason.ADDRESS_REFUSED)
+
+
+def test_a_name_that_resolves_to_a_refused_address_is_tried_again() -> None:
+    assert judge(OutcomeKind.NAME_REFUSED, tries=1).state is State.WAITING
+    last = judge(OutcomeKind.NAME_REFUSED, tries=3)
+    assert last == Verdict(State.DEAD, reason=Reason.ADDRESS_REFUSED)
 
 
 @pytest.mark.parametrize("status", [429, 503])

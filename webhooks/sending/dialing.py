@@ -42,7 +42,7 @@ class Dialer:
         for address in addresses:
             if where := refusal(address, self._policy):
                 raise ExchangeFailed(
-                    OutcomeKind.ADDRESS_REFUSED, f"{host} resolves to an address in {where}"
+                    OutcomeKind.NAME_REFUSED, f"{host} resolves to an address in {where}"
                 )
         failure: Exception = ExchangeFailed(OutcomeKind.NAME_NOT_RESOLVED, f"{host} has no address")
         for left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):

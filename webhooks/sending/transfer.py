@@ -206,7 +206,7 @@ class Transfer:
 
     def _failure(self, code: int, message: str) -> tuple[OutcomeKind, str]:
         if self._refused:
-            return OutcomeKind.ADDRESS_REFUSED, self._refused
+            return OutcomeKind.NAME_REFUSED, self._refused
         if self._fault:
             return OutcomeKind.RESPONSE_INVALID, self._fault
         getinfo = self.curl.getinfo

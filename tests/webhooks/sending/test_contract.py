@@ -624,7 +624,7 @@ class TestAddress:
                 policy=AddressPolicy(allow_http=True),
                 resolve=lambda host: answers,
             )
-            assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+            assert outcome.kind is OutcomeKind.NAME_REFUSED
             assert not any(address in outcome.error for address in answers)
             assert receiver.connections() == 0
 
@@ -637,7 +637,7 @@ class TestAddress:
         with HostileReceiver(saying(OK)) as receiver:
             request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
             assert sender.send(request).kind is OutcomeKind.DELIVERED
-            assert sender.send(request).kind is OutcomeKind.ADDRESS_REFUSED
+            assert sender.send(request).kind is OutcomeKind.NAME_REFUSED
             assert receiver.connections() == 1
 
     def test_the_addresses_are_tried_in_turn(self, send: Send) -> None:

@@ -178,7 +178,7 @@ class TestAddress:
         sender = make_sender(policy=policy, resolve=lambda host: answers)
         with HostileReceiver(saying(OK)) as receiver:
             outcome = sender.send(to(receiver.url(host="receiver.example")))
-            assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+            assert outcome.kind is OutcomeKind.NAME_REFUSED
             assert not any(address in outcome.error for address in answers)
             assert receiver.connections() == 0
 
@@ -189,7 +189,7 @@ class TestAddress:
     ) -> None:
         sender = make_sender(resolve=lambda host: [address])
         outcome = sender.send(to("http://receiver.example/"))
-        assert outcome.kind is OutcomeKind.ADDRESS_REFUSED
+        assert outcome.kind is OutcomeKind.NAME_REFUSED
 
     def test_a_name_that_is_not_found_is_told(self, on_hub: HubSender) -> None:
         # curl asks nobody for the names of RFC 7686.

@@ -1,0 +1,93 @@
+import os
+import subprocess
+import sys
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
+from django.core.management.utils import get_random_secret_key
+from django.test import Client
+
+from tests.conftest import Configure
+from tests.processes import ROOT
+
+PRODUCTION = {
+    "DEBUG": "0",
+    "BEHIND_TLS": "1",
+    "SECRET_KEY": get_random_secret_key(),
+    "ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "ALLOWED_HOSTS": "hooks.example.com",
+}
+
+
+def check_deploy(**variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT,
+        env={**os.environ, **PRODUCTION, **variables},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_production_settings_pass_django_s_own_check() -> None:
+    checked = check_deploy()
+    assert checked.returncode == 0, checked.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "advice"),
+    [
+        ({"SECRET_KEY": ""}, "Set SECRET_KEY"),
+        ({"SECRET_KEY": "short"}, "50 random characters"),
+        ({"SECRET_KEY": "x" * 60}, "50 random characters"),
+        ({"ENCRYPTION_KEYS": ""}, "Set ENCRYPTION_KEYS"),
+        ({"ENCRYPTION_KEYS": "no-key"}, "Fernet keys, joined by commas"),
+        (
+            {"ENCRYPTION_KEYS": "Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="},
+            "for debugging only",
+        ),
+        ({"LANE": "fast"}, "Set LANE to courier or plain"),
+        ({"ANGARIUM_ALLOWED_PORTS": "0-99"}, "Write ports as in 443"),
+        ({"ANGARIUM_ALLOWED_NETWORKS": "10.0.0.1/8"}, "Write a network as in"),
+        ({"ANGARIUM_API_RATE": "many"}, "is not a rate"),
+    ],
+)
+def test_what_would_fail_later_or_be_unsafe_stops_it_at_once(
+    variables: dict[str, str], advice: str
+) -> None:
+    checked = check_deploy(**variables)
+    assert checked.returncode != 0
+    assert advice in checked.stderr
+
+
+def test_a_project_without_an_encryption_key_is_told_by_the_check(configure: Configure) -> None:
+    configure(ENCRYPTION_KEYS=[])
+    with pytest.raises(SystemCheckError, match="ENCRYPTION_KEYS"):
+        call_command("check")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/admin/login/", "/api/docs/", "/api/v1/endpoints/", "/nowhere"])
+def test_every_page_forbids_scripts_of_its_own_frames_and_foreign_sources(path: str) -> None:
+    headers = Client().get(path).headers
+    policy = dict(
+        part.strip().split(" ", 1) for part in headers["Content-Security-Policy"].split(";")
+    )
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == "'self'"
+    assert policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/admin/login/", "/api/docs/"])
+def test_no_page_has_a_script_or_a_style_inside(path: str) -> None:
+    page = Client().get(path).content.decode()
+    assert "<style" not in page
+    assert "style=" not in page
+    assert page.count("<script") == page.count("<script src=")
