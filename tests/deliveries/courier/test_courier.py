@@ -1,10 +1,11 @@
 """The courier on a hub of its own, with the real sender, database and receiver."""
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
+from functools import partial
+from socket import socketpair
 from time import monotonic
 from typing import Any
 
@@ -53,7 +54,7 @@ class Ride:
 
     def submit(self, *deliveries: str) -> None:
         for delivery in deliveries:
-            self.courier.submit(to_uuid(delivery), lambda delivery=delivery: self._done(delivery))
+            self.courier.submit(to_uuid(delivery), partial(self._done, delivery))
 
     def _done(self, delivery: str) -> None:
         self.done.append((delivery, states().get(delivery)))
@@ -99,9 +100,7 @@ def emitted(count: int) -> list[str]:
     """The deliveries of so many events."""
     for number in range(count):
         emit("invoice.paid", {"number": number})
-    return list(
-        Delivery.objects.filter(state="pending").order_by("pk").values_list("pk", flat=True)
-    )
+    return sorted(Delivery.objects.filter(state="pending").values_list("pk", flat=True))
 
 
 def rows_like(**columns: Any) -> int:
@@ -420,44 +419,59 @@ def refuse(*_: object) -> None:
     raise ConnectionResetError("the broker is gone")
 
 
-def break_in_a_callback(hub: Hub) -> None:
+@contextmanager
+def a_callback_that_fails(hub: Hub) -> Iterator[None]:
     hub.call_later(0.05, hub.call_soon, refuse)
+    yield
 
 
-def break_in_a_reader(hub: Hub) -> None:
-    """For good: there is always something to read."""
-    ready = os.eventfd(1)
-    hub.add_reader(ready, refuse)
+@contextmanager
+def a_reader_that_fails_again_and_again(hub: Hub) -> Iterator[None]:
+    ready, peer = socketpair()
+    with ready, peer:
+        peer.send(b"x")
+        hub.add_reader(ready.fileno(), refuse)
+        yield
 
 
-def break_the_poller(hub: Hub) -> None:
+@contextmanager
+def a_poller_that_is_closed(hub: Hub) -> Iterator[None]:
     """Which ends the loop as if it had nothing more to do."""
     hub.call_later(0.05, hub.poller.close)
+    yield
 
 
-def lose_the_readers(hub: Hub) -> None:
-    """As Celery does where the broker is lost."""
+@contextmanager
+def a_loop_that_was_reset(hub: Hub) -> Iterator[None]:
+    """As Celery leaves it that is told to end while the broker is lost."""
     hub.reset()
+    yield
 
 
 @pytest.mark.parametrize(
-    "break_loop", [break_in_a_callback, break_in_a_reader, break_the_poller, lose_the_readers]
+    "breaking",
+    [
+        a_callback_that_fails,
+        a_reader_that_fails_again_and_again,
+        a_poller_that_is_closed,
+        a_loop_that_was_reset,
+    ],
 )
 def test_draining_goes_on_though_the_loop_breaks(
     ride: Ride,
     make_endpoint: MakeEndpoint,
     receiver: Receiver,
     turnstile: Turnstile,
-    break_loop: Callable[[Hub], None],
+    breaking: Callable[[Hub], AbstractContextManager[None]],
 ) -> None:
     receiver.answers["/hook"] = turnstile
     make_endpoint(url=receiver.url())
     deliveries = emitted(3)
     ride.submit(*deliveries)
     ride.run_until(lambda: turnstile.inside == 3)
-    break_loop(ride.hub)
-    ride.hub.call_later(0.2, turnstile.open)
-    ride.courier.drain(within(PATIENCE))
+    with breaking(ride.hub):
+        ride.hub.call_later(0.2, turnstile.open)
+        ride.courier.drain(within(PATIENCE))
     assert sorted(ride.done) == [(delivery, "delivered") for delivery in deliveries]
 
 

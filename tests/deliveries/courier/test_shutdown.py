@@ -60,8 +60,13 @@ def test_what_outlasts_the_grace_goes_back_with_its_message_and_the_next_worker_
     assert set(Attempt.objects.values_list("number", flat=True)) == {1}
 
 
-def test_a_worker_told_to_end_while_the_broker_is_gone_records_what_was_in_flight(
-    make_unrung: MakeUnrung, receiver: Receiver, turnstile: Turnstile, tmp_path: Path
+@pytest.mark.parametrize("told", ["before the broker goes", "after it went"])
+def test_a_worker_that_ends_without_its_broker_records_what_was_in_flight(
+    make_unrung: MakeUnrung,
+    receiver: Receiver,
+    turnstile: Turnstile,
+    tmp_path: Path,
+    told: str,
 ) -> None:
     receiver.answers["/hook"] = turnstile
     [delivery] = make_unrung()
@@ -71,11 +76,15 @@ def test_a_worker_told_to_end_while_the_broker_is_gone_records_what_was_in_fligh
             with app.connection_for_write(url) as connection:
                 ring(delivery, connection=connection)
             wait_until(lambda: turnstile.inside, "the delivery to be in flight")
+            if told == "before the broker goes":
+                worker.send(signal.SIGTERM)
+                worker.wait_until_it_says("Warm shutdown")
             with redis.Redis.from_url(url) as client:
                 client.shutdown(nosave=True)
-            worker.wait_until_it_says("Cannot connect to")
-            worker.send(signal.SIGTERM)
-            worker.wait_until_it_says("Warm shutdown")
+            if told == "after it went":
+                worker.wait_until_it_says("Cannot connect to")
+                worker.send(signal.SIGTERM)
+                worker.wait_until_it_says("Warm shutdown")
             turnstile.open()
             worker.child.wait(30)
     assert states() == {delivery: "delivered"}
