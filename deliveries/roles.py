@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.apps.registry import Apps
+from django.apps import apps
 
 VIEWERS = "Angarium viewers"
 OPERATORS = "Angarium operators"
@@ -10,7 +10,7 @@ OPERATORS = "Angarium operators"
 CHANGED_BY_OPERATORS = ("endpoint", "subscription", "delivery", "deadletter")
 
 
-def make_roles(apps: Apps, **_: Any) -> None:
+def make_roles(**_: Any) -> None:
     """Make the groups, or give them what is new since; what else was given to them stays."""
     if not apps.is_installed("django.contrib.auth"):
         return

@@ -478,17 +478,8 @@ def staff_client(client: Client) -> Callable[..., Client]:
     ("permission", "actions"),
     [
         ("view_endpoint", []),
-        (
-            "change_endpoint",
-            [
-                "send_test_event",
-                "pause",
-                "resume",
-                "rotate_secret",
-                "rotate_to_ed25519",
-                "expire_secrets",
-            ],
-        ),
+        ("change_endpoint", ["send_test_event", "pause", "resume"]),
+        ("add_signingsecret", ["rotate_secret", "rotate_to_ed25519", "expire_secrets"]),
         ("reveal_signingsecret", ["reveal_secret"]),
         ("delete_endpoint", ["delete_for_good"]),
     ],
