@@ -20,7 +20,7 @@ urlpatterns = [
     path(
         "api/docs/",
         SpectacularSwaggerSplitView.as_view(
-            url_name="schema", url_self="docs", template_name="config/api_docs.html"
+            url_name="schema", template_name="config/api_docs.html"
         ),
         name="docs",
     ),

@@ -1,4 +1,6 @@
+import html
 import os
+import re
 import subprocess
 import sys
 
@@ -91,3 +93,13 @@ def test_no_page_has_a_script_or_a_style_inside(path: str) -> None:
     assert "<style" not in page
     assert "style=" not in page
     assert page.count("<script") == page.count("<script src=")
+
+
+@pytest.mark.django_db
+def test_the_api_s_page_gets_its_script_from_here() -> None:
+    page = Client().get("/api/docs/").content.decode()
+    *_, own = re.findall('<script src="([^"]+)"', page)
+    response = Client().get(html.unescape(own))
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("application/javascript")
+    assert "SwaggerUIBundle" in response.content.decode()
