@@ -370,7 +370,7 @@ class EndpointAdmin(LockingAdmin):
         else:
             fieldsets.append(("How it is", {"fields": self.facts}))
         if obj is None or self.has_change_permission(request, obj):
-            fieldsets += credential_fieldsets()
+            fieldsets += credential_fieldsets(obj)
         return fieldsets
 
     def get_form(

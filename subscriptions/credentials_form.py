@@ -134,11 +134,11 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
             return None
 
 
-def credential_fieldsets() -> list[tuple[str, dict[str, Any]]]:
+def credential_fieldsets(endpoint: Endpoint | None) -> list[tuple[str, dict[str, Any]]]:
     """The form's inputs for the admin: those of each kind fold up."""
-    first = {"fields": ["headers", "remove_headers", "authentication"]}
+    headers = ["headers"] if endpoint is None else ["headers", "remove_headers"]
     return [
-        ("What deliveries carry", first),
+        ("What deliveries carry", {"fields": [*headers, "authentication"]}),
         *(
             (kind.kind, {"fields": names, "classes": ["collapse"]})
             for kind in KINDS.values()

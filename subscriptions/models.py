@@ -171,7 +171,7 @@ class Endpoint(models.Model):
 
     id = IdField(prefix="ep")
     subscriber = models.ForeignKey(Subscriber, models.PROTECT, related_name="endpoints")
-    url = models.CharField(max_length=2048, validators=[check_endpoint_url])
+    url = models.CharField("URL", max_length=2048, validators=[check_endpoint_url])
     description = models.CharField(max_length=500, blank=True)
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     max_in_flight = models.PositiveSmallIntegerField(
