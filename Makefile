@@ -13,7 +13,7 @@ demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
 
 test: .venv/installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -1,4 +1,7 @@
-"""A pytest plugin: a real PostgreSQL and a real Valkey, there before Django reads its settings."""
+"""A pytest plugin: a real PostgreSQL and a real Valkey, there before Django reads its settings.
+
+Where pytest-xdist runs the tests in several processes, each process has servers of its own.
+"""
 
 import os
 from contextlib import ExitStack
@@ -9,6 +12,9 @@ from cryptography.fernet import Fernet
 from config.embedded import servers
 
 running = ExitStack()
+
+STARTED_HERE = "SERVERS_STARTED_FOR_TESTS"
+"""Names the variables that xdist's processes inherit and must not share."""
 
 ENVIRONMENT = {
     "DEBUG": "0",
@@ -23,8 +29,16 @@ ENVIRONMENT = {
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests() -> None:
+    for name in os.environ.get(STARTED_HERE, "").split():
+        del os.environ[name]
     os.environ.update(ENVIRONMENT)
-    os.environ.update(running.enter_context(servers()))
+    started = {
+        name: address
+        for name, address in running.enter_context(servers()).items()
+        if name not in os.environ
+    }
+    os.environ.update(started)
+    os.environ[STARTED_HERE] = " ".join(started)
 
 
 def pytest_unconfigure() -> None:

@@ -1,4 +1,3 @@
-import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -22,7 +21,7 @@ def test_an_id_is_a_version_7_uuid_behind_its_prefix() -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["", "evt", "evt_", "evt_123", uuid.uuid4().hex, "evt_" + "g" * 32]
+    "value", ["", "evt", "evt_", "evt_123", "0123456789abcdef" * 2, "evt_" + "g" * 32]
 )
 def test_what_is_no_id_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match="is not an id"):
