@@ -20,6 +20,11 @@ class DeliverySettings:
     fan_out_chunk: int = 1000
     """How many deliveries the fan_out task makes in one transaction."""
 
+    public_url: str = ""
+    """Where receivers reach the API, as in https://webhooks.example.com, for links to events."""
+    event_source: str = "angarium"
+    """Which application events come from: a URI reference, the `source` of CloudEvents."""
+
     user_agent: str = "Angarium/0.1"
     ca_bundle: str = ""
     """A PEM file of the certificates to trust; certifi's, if empty."""

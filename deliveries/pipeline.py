@@ -9,6 +9,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -18,6 +19,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.lifecycle import FINAL, Reason, verdict
 from subscriptions.conf import part
 from subscriptions.health import note_health
+from subscriptions.shapes import Shape
 from webhooks.sending.outcome import Outcome
 
 # Each locks its rows by their ids, and asks for their state only then. Asked for both at once, the
@@ -49,7 +51,8 @@ CLAIM = """
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
                delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight,
-               endpoint.credentials
+               endpoint.credentials, endpoint.format, endpoint.payload, endpoint.projection,
+               endpoint.gzip_above
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
            claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
@@ -57,7 +60,9 @@ CLAIM = """
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           event.id, event.type, event.occurred_at, event.payload, claimed.credentials
+           claimed.credentials,
+           claimed.format, claimed.payload, claimed.projection, claimed.gzip_above,
+           event.id, event.type, event.occurred_at, event.payload
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
 """
@@ -133,6 +138,17 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimedEvent:
+    """An event to be sent; its id alone tells it from others."""
+
+    id: UUID
+    type: str = field(compare=False)
+    occurred_at: datetime = field(compare=False)
+    payload: str = field(compare=False, repr=False)
+    """The JSON text of its data."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A lease, and all that the attempt needs."""
 
@@ -141,12 +157,10 @@ class Claim:
     max_in_flight: int
     secrets: Sequence[str] = field(repr=False)
     """The endpoint's signing secrets, newest first, as they are stored: encrypted."""
-    event: UUID
-    event_type: str
-    occurred_at: datetime
-    payload: str
-    credentials: str | None
+    credentials: str | None = field(repr=False)
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
+    shape: Shape
+    event: ClaimedEvent
 
 
 def claim(deliveries: Iterable[UUID]) -> list[Claim]:
@@ -165,7 +179,20 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
                 "max_in_flight": settings.endpoint_max_in_flight,
             },
         )
-        return [Claim(Lease(*row[:4]), *row[4:]) for row in cursor.fetchall()]
+        return [_claim(row) for row in cursor.fetchall()]
+
+
+def _claim(row: tuple[Any, ...]) -> Claim:
+    url, max_in_flight, secrets, credentials = row[4:8]
+    return Claim(
+        lease=Lease(*row[:4]),
+        url=url,
+        max_in_flight=max_in_flight,
+        secrets=secrets,
+        credentials=credentials,
+        shape=Shape.of(*row[8:12]),
+        event=ClaimedEvent(*row[12:]),
+    )
 
 
 def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:

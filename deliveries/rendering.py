@@ -1,12 +1,21 @@
 """A claimed delivery -> the request that is sent."""
 
+import json
 import logging
+from functools import lru_cache
 
-from deliveries.pipeline import Claim
+from django.urls import reverse
+
+from deliveries.conf import DeliverySettings
+from deliveries.pipeline import Claim, ClaimedEvent
 from subscriptions import encryption
+from subscriptions.conf import part
 from subscriptions.credentials import parse_credentials
+from subscriptions.expressions import EvaluationError, Expression
 from subscriptions.ids import from_uuid
-from webhooks import payloads, signing
+from subscriptions.shapes import Payload, Shape
+from webhooks import formats, payloads, signing
+from webhooks.formats import Content, Message
 from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
 
 logger = logging.getLogger(__name__)
@@ -25,16 +34,18 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
     """The signed request of an attempt made at `timestamp` (seconds since the epoch).
 
     Its id is the event's, the same in every attempt; its timestamp and signature are new in each.
+    What is signed is the body before it is compressed.
     """
     try:
-        body = payloads.envelope(claim.event_type, claim.occurred_at, claim.payload)
+        signed, sent = _content(claim.shape, claim.event)
         secrets = [encryption.decrypt(ciphertext) for ciphertext in claim.secrets]
         if not secrets:
             raise Unrenderable("The endpoint has no signing secret: issue one.")
         credentials = None
         if claim.credentials is not None:
             credentials = parse_credentials(encryption.decrypt(claim.credentials)).to_send
-        signed = signing.headers(from_uuid("evt", claim.event), timestamp, body, secrets)
+        message_id = from_uuid("evt", claim.event.id)
+        signature = signing.headers(message_id, timestamp, signed.body, secrets)
     except Unrenderable:
         raise
     except encryption.NotDecryptable as error:
@@ -44,7 +55,40 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
         raise Unrenderable(f"Rendering failed with {type(error).__name__}.") from error
     return OutgoingRequest(
         url=claim.url,
-        headers={"content-type": "application/json", **signed},
-        body=body,
+        headers={**sent.headers, **signature},
+        body=sent.body,
         credentials=credentials,
     )
+
+
+# Deliveries of one event follow each other: what they share is written once.
+@lru_cache(maxsize=64)
+def _content(shape: Shape, event: ClaimedEvent) -> tuple[Content, Content]:
+    """What is signed, and what is sent: the same, or the same compressed."""
+    content = formats.written(_message(shape, event), shape.format)
+    if shape.gzip_above is None or len(content.body) <= shape.gzip_above:
+        return content, content
+    return content, formats.compressed(content)
+
+
+def _message(shape: Shape, event: ClaimedEvent) -> Message:
+    settings = part(DeliverySettings)
+    event_id = from_uuid("evt", event.id)
+    data: str | None = event.payload
+    link = ""
+    if shape.payload is Payload.THIN:
+        data, link = (
+            None,
+            settings.public_url.rstrip("/") + reverse("event-detail", args=[event_id]),
+        )
+    elif shape.payload is Payload.PROJECTION:
+        data = _projected(event.payload, shape.projection)
+    return Message(event_id, event.type, settings.event_source, event.occurred_at, data, link)
+
+
+def _projected(payload: str, projection: str) -> str:
+    try:
+        data = Expression.parse(projection).evaluate(json.loads(payload))
+        return payloads.encode(data, max_bytes=part(DeliverySettings).max_payload_bytes)
+    except (EvaluationError, payloads.InvalidPayload) as error:
+        raise Unrenderable(f"The projection fails: {error}") from error

@@ -364,7 +364,11 @@ class EndpointAdmin(LockingAdmin):
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         main = ["subscriber", "url", "description", "max_in_flight"]
-        fieldsets: list[Any] = [(None, {"fields": main})]
+        shape = ["format", "payload", "projection", "gzip_above"]
+        fieldsets: list[Any] = [
+            (None, {"fields": main}),
+            ("What events look like", {"fields": shape}),
+        ]
         if obj is None:
             main.append("secret_kind")
         else:

@@ -18,10 +18,13 @@ from subscriptions.authentication import Authentication
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
+from subscriptions.expressions import MAX_BYTES
 from subscriptions.ids import IdField
 from subscriptions.rates import RATE_PATTERN
+from subscriptions.shapes import InvalidShape, Payload, Shape
 from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url
 from webhooks.confidential import Confidential
+from webhooks.formats import Format
 from webhooks.keys import Kind, generate_secret, signing_key
 from webhooks.sending.headers import InvalidHeader
 
@@ -180,6 +183,36 @@ class Endpoint(models.Model):
         validators=[MinValueValidator(1)],
         help_text="How many deliveries it gets at a time from one worker; the default if empty.",
     )
+    format = models.CharField(
+        max_length=20,
+        choices=[
+            (Format.STANDARD, "Standard Webhooks"),
+            (Format.CLOUDEVENTS, "CloudEvents, structured"),
+            (Format.CLOUDEVENTS_BINARY, "CloudEvents, binary"),
+        ],
+        default=Format.STANDARD,
+        help_text="How events are written down.",
+    )
+    payload = models.CharField(
+        max_length=10,
+        choices=[
+            (Payload.FULL, "full: all of the data"),
+            (Payload.THIN, "thin: the event's id, and a link to fetch it by"),
+            (Payload.PROJECTION, "projection: what the expression below makes of the data"),
+        ],
+        default=Payload.FULL,
+        help_text="How much of an event's data is sent.",
+    )
+    projection = models.CharField(
+        max_length=MAX_BYTES,
+        blank=True,
+        help_text="A JMESPath expression of the data, as in {id: id, total: lines[].price}.",
+    )
+    gzip_above = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="Bodies of more bytes than this are sent in gzip; none, if empty.",
+    )
     disabled_reason = models.CharField(max_length=200, blank=True)
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."
@@ -209,10 +242,29 @@ class Endpoint(models.Model):
             models.CheckConstraint(
                 name="endpoint_has_room_for_a_delivery", condition=~models.Q(max_in_flight=0)
             ),
+            models.CheckConstraint(
+                name="endpoint_format_is_known",
+                condition=models.Q(format__in=["standard", "cloudevents", "cloudevents_binary"]),
+            ),
+            models.CheckConstraint(
+                name="endpoint_has_an_expression_where_it_wants_a_projection",
+                condition=models.Q(payload__in=["full", "thin"], projection="")
+                | (models.Q(payload="projection") & ~models.Q(projection="")),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.url
+
+    @property
+    def shape(self) -> Shape:
+        return Shape.of(self.format, self.payload, self.projection, self.gzip_above)
+
+    def clean(self) -> None:
+        try:
+            self.shape.check()
+        except InvalidShape as error:
+            raise ValidationError({error.field: str(error)}) from error
 
     @property
     def shown_credentials(self) -> dict[str, Any]:

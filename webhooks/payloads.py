@@ -39,8 +39,13 @@ def envelope(event_type: str, occurred_at: datetime, data: str) -> bytes:
     `event_type` needs no escaping; `data` is JSON text and goes in as it is, so that every attempt
     sends the same bytes.
     """
-    timestamp = occurred_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return f'{{"type":"{event_type}","timestamp":"{timestamp}","data":{data}}}'.encode()
+    time = timestamp(occurred_at)
+    return f'{{"type":"{event_type}","timestamp":"{time}","data":{data}}}'.encode()
+
+
+def timestamp(time: datetime) -> str:
+    """An aware time in UTC, as in 2026-01-31T12:00:00Z (RFC 3339)."""
+    return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _check(data: Any, max_depth: int) -> None:

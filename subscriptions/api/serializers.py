@@ -1,6 +1,7 @@
 """How subscribers, endpoints and what they ask for look from outside."""
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,6 +16,7 @@ from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber,
 from webhooks.keys import Kind, signing_key
 
 CREDENTIALS = ["headers", "authentication"]
+SHAPE = ["format", "payload", "projection", "gzip_above"]
 
 
 # Not in a docstring, which would be every subclass's description in the OpenAPI document.
@@ -96,6 +98,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "headers",
             "header_names",
             "authentication",
+            *SHAPE,
             "state",
             "disabled_reason",
             "created_at",
@@ -112,6 +115,11 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
                 self.instance.check_move(given["url"], **credentials)
             except ValidationError as error:
                 raise serializers.ValidationError({"url": error.messages}) from error
+        wanted = Endpoint() if self.instance is None else copy(self.instance)
+        for name in SHAPE:
+            if name in given:
+                setattr(wanted, name, given[name])
+        wanted.clean()
         return given
 
     def update(self, endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
@@ -146,7 +154,7 @@ class NewSecret(Strict):
         secret, kind = given.get("secret"), given.get("secret_kind")
         if secret is not None and kind not in (None, signing_key(secret).kind):
             raise serializers.ValidationError({"secret_kind": ["The secret is of another kind."]})
-        return given
+        return super().validate(given)  # type: ignore[no-any-return]
 
 
 class NewEndpointSerializer(NewSecret, EndpointSerializer):

@@ -10,6 +10,7 @@ from deliveries.models import Attempt, DeadLetter, Delivery
 from deliveries.pipeline import Claim, claim, record
 from subscriptions.ids import to_uuid
 from subscriptions.models import Endpoint, SigningSecret
+from subscriptions.shapes import Shape
 from tests.conftest import Configure
 from tests.deliveries.conftest import MakeDelivery, age, states
 from webhooks.sending.outcome import Outcome, OutcomeKind
@@ -42,10 +43,11 @@ class TestClaim:
         assert ours.lease.delivery == to_uuid(delivery.pk)
         assert ours.lease.attempt_number == ours.lease.tries == 1
         assert ours.url == delivery.endpoint.url
-        assert ours.event == to_uuid(delivery.event_id)
-        assert ours.event_type == "made.once"
-        assert ours.payload == '{"n":1}'
-        assert ours.occurred_at == delivery.event.occurred_at
+        assert ours.event.id == to_uuid(delivery.event_id)
+        assert ours.event.type == "made.once"
+        assert ours.event.payload == '{"n":1}'
+        assert ours.event.occurred_at == delivery.event.occurred_at
+        assert ours.shape == Shape()
         assert ours.secrets == [SigningSecret.objects.get().ciphertext]
 
     def test_sets_a_lease(self, make_delivery: MakeDelivery, configure: Configure) -> None:

@@ -1,18 +1,26 @@
+import gzip
+import json
+from dataclasses import replace
 from traceback import TracebackException
+from urllib.parse import urlsplit
 
 import pytest
+from django.urls import resolve
 
 from deliveries import plain_lane
 from deliveries.models import Attempt, DeadLetter
 from deliveries.pipeline import Claim, claim
 from deliveries.rendering import Unrenderable, render
 from subscriptions import encryption
-from subscriptions.ids import to_uuid
+from subscriptions.ids import from_uuid, to_uuid
 from subscriptions.models import SigningSecret
+from subscriptions.shapes import Payload, Shape
 from tests.conftest import Configure, Queue
 from tests.deliveries.conftest import MakeDelivery
 from webhooks import signing
+from webhooks.formats import Format
 from webhooks.keys import Kind
+from webhooks.sending.outcome import OutcomeKind
 
 pytestmark = pytest.mark.django_db
 
@@ -45,6 +53,76 @@ def test_neither_a_claim_nor_its_request_shows_a_secret(ours: Claim) -> None:
     assert len(hidden) == 4
     assert not [one for one in hidden if one in shown]
     assert "v1," not in shown
+
+
+def test_the_standard_format_in_full_is_the_default(ours: Claim) -> None:
+    request = render(ours, timestamp=NOW)
+    assert request.headers["content-type"] == "application/json"
+    assert json.loads(request.body)["data"] == {"n": 1}
+
+
+def test_a_thin_payload_has_a_link_by_which_the_api_gives_the_rest(
+    ours: Claim, configure: Configure
+) -> None:
+    configure(PUBLIC_URL="https://webhooks.example.com/")
+    event_id = from_uuid("evt", ours.event.id)
+    request = render(replace(ours, shape=Shape(payload=Payload.THIN)), timestamp=NOW)
+    link = f"https://webhooks.example.com/api/v1/events/{event_id}"
+    assert json.loads(request.body)["data"] == {"id": event_id, "url": link}
+    assert resolve(urlsplit(link).path).url_name == "event-detail"
+
+
+def test_a_projection_is_what_the_expression_makes_of_the_data(ours: Claim) -> None:
+    shape = Shape(payload=Payload.PROJECTION, projection="{number: n, other: m}")
+    request = render(replace(ours, shape=shape), timestamp=NOW)
+    assert json.loads(request.body)["data"] == {"number": 1, "other": None}
+
+
+def test_a_projection_that_fails_is_an_outcome_that_says_so(ours: Claim) -> None:
+    shape = Shape(payload=Payload.PROJECTION, projection="length(n)")
+    with pytest.raises(Unrenderable) as failed:
+        render(replace(ours, shape=shape), timestamp=NOW)
+    assert "projection" in failed.value.outcome.error
+    assert failed.value.outcome.kind is OutcomeKind.UNRENDERABLE
+
+
+def test_cloudevents_carry_the_source_that_is_set(ours: Claim, configure: Configure) -> None:
+    configure(EVENT_SOURCE="https://billing.example.com/")
+    request = render(replace(ours, shape=Shape(Format.CLOUDEVENTS_BINARY)), timestamp=NOW)
+    assert request.headers["ce-source"] == "https://billing.example.com/"
+    assert request.headers["ce-id"] == request.headers["webhook-id"]
+
+
+@pytest.mark.parametrize("format", Format)
+@pytest.mark.parametrize("payload", [Payload.FULL, Payload.THIN])
+def test_whatever_the_shape_the_signature_is_over_the_body_before_compression(
+    ours: Claim, format: Format, payload: Payload
+) -> None:
+    plain = render(replace(ours, shape=Shape(format, payload)), timestamp=NOW)
+    small = render(replace(ours, shape=Shape(format, payload, "", 0)), timestamp=NOW)
+    if plain.body:
+        assert small.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(small.body) == plain.body
+    assert small.headers["webhook-signature"] == plain.headers["webhook-signature"]
+    secret = SigningSecret.objects.get(public_key="").reveal()
+    assert signing.verify(small.headers, plain.body, secret, now=NOW)
+
+
+def test_a_body_is_compressed_only_above_the_size(ours: Claim) -> None:
+    size = len(render(ours, timestamp=NOW).body)
+    for limit, encoding in ((size, None), (size - 1, "gzip")):
+        request = render(replace(ours, shape=Shape(gzip_above=limit)), timestamp=NOW)
+        assert request.headers.get("content-encoding") == encoding
+
+
+def test_endpoints_that_share_a_shape_share_the_bytes(ours: Claim) -> None:
+    again = replace(ours, event=replace(ours.event))
+    assert again.event is not ours.event
+    for shape in (Shape(), Shape(gzip_above=0), Shape(Format.CLOUDEVENTS)):
+        one = render(replace(ours, shape=shape), timestamp=NOW)
+        other = render(replace(again, shape=shape), timestamp=NOW + 60)
+        assert one.body is other.body
+        assert one.headers["webhook-signature"] != other.headers["webhook-signature"]
 
 
 def test_where_signing_fails_no_local_variable_shows_a_secret(

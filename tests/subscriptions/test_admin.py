@@ -17,7 +17,9 @@ from rest_framework_api_key.models import APIKey
 from subscriptions import admin as lists
 from subscriptions import encryption
 from subscriptions.models import ApiKey, Endpoint, EventType, SigningSecret, Subscriber
+from subscriptions.shapes import Payload, Shape
 from tests.conftest import MakeEndpoint
+from webhooks.formats import Format
 
 pytestmark = pytest.mark.django_db
 
@@ -42,8 +44,9 @@ def listed(client: Client, url: str, **query: str) -> list[object]:
 
 
 def formset(patterns: list[str]) -> dict[str, str]:
-    """The subscriptions inline, as a browser posts it."""
-    data = {"subscriptions-TOTAL_FORMS": str(len(patterns)), "subscriptions-INITIAL_FORMS": "0"}
+    """The subscriptions inline, and what the form begins with, as a browser posts them."""
+    data = {"format": "standard", "payload": "full"}
+    data |= {"subscriptions-TOTAL_FORMS": str(len(patterns)), "subscriptions-INITIAL_FORMS": "0"}
     for number, pattern in enumerate(patterns):
         data |= {
             f"subscriptions-{number}-pattern": pattern,
@@ -443,6 +446,18 @@ def test_an_endpoint_is_told_how_much_it_can_bear(
     change(admin_client, endpoint, url=endpoint.url, max_in_flight="3")
     endpoint.refresh_from_db()
     assert endpoint.max_in_flight == 3
+
+
+def test_the_shape_of_what_an_endpoint_gets_is_set_in_its_form(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(url="https://example.com/")
+    shape = {"format": "cloudevents", "payload": "projection", "gzip_above": "1000"}
+    page = admin_client.post(page_of(endpoint), {**formset([]), "url": endpoint.url, **shape})
+    assert "projection" in page.context["adminform"].form.errors
+    change(admin_client, endpoint, url=endpoint.url, **shape, projection="{id: id}")
+    endpoint.refresh_from_db()
+    assert endpoint.shape == Shape(Format.CLOUDEVENTS, Payload.PROJECTION, "{id: id}", 1000)
 
 
 def test_a_signing_secret_is_masked(admin_client: Client, make_endpoint: MakeEndpoint) -> None:

@@ -1,6 +1,7 @@
 """A Django view that takes in webhooks: verified, handled once, acknowledged when handled."""
 
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from functools import wraps
 
@@ -46,8 +47,10 @@ def webhook(
     The view answers 204 once the handler has returned; a message that has been handled before is
     acknowledged without calling it again. The record of the message and what the handler writes
     are one transaction: where the handler raises, neither is kept, the answer is 500, and the
-    sender tries again. Answers 401 to what is not verified, 400 to what is no event, 411 to a
-    body in chunks, of which WSGI tells Django nothing, and 413 to more than `max_bytes`.
+    sender tries again. The handler is called for each event of a batch, all in one transaction.
+    Answers 401 to what is not verified, 400 to what is no event, 411 to a body in chunks, of which
+    WSGI tells Django nothing, 413 to more than `max_bytes`, compressed or not, and 415 to another
+    compression than gzip.
     """
 
     # On its own: where the handler fails, the secrets are not among what a traceback could show.
@@ -61,7 +64,7 @@ def webhook(
         @wraps(handler)
         def view(request: HttpRequest) -> HttpResponse:
             try:
-                message = read(verify(request, _body(request, max_bytes)))
+                messages = read(verify(request, _body(request, max_bytes)))
             except NoBody as error:
                 return _refusal(error.status, str(error))
             except signing.VerificationFailed as error:
@@ -71,8 +74,9 @@ def webhook(
                 return _refusal(400, str(error))
             try:
                 with transaction.atomic():
-                    if _is_first(source, message.id):
-                        handler(message)
+                    for message in messages:
+                        if _is_first(source, message.id):
+                            handler(message)
             except Exception:
                 logger.exception("%s: the handler failed on %s", source, message.id)
                 return _refusal(500, "The handler failed; send it again.")
@@ -98,7 +102,25 @@ def _body(request: HttpRequest, max_bytes: int) -> bytes:
         raise NoBody(413, f"The body has more than {max_bytes} bytes.")
     if not length and not body:
         raise NoBody(411, "Send the body whole, with its Content-Length.")
-    return body
+    return _decompressed(body, request.headers.get("content-encoding", ""), max_bytes)
+
+
+def _decompressed(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """What was signed, of which no more is unpacked than may be. Raises NoBody."""
+    if encoding.strip().lower() in ("", "identity"):
+        return body
+    if encoding.strip().lower() not in ("gzip", "x-gzip"):
+        raise NoBody(415, "Compress the body by gzip, or not at all.")
+    stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    try:
+        unpacked = stream.decompress(body, max_bytes + 1)
+    except zlib.error as error:
+        raise NoBody(400, "The body is not in gzip.") from error
+    if len(unpacked) > max_bytes:
+        raise NoBody(413, f"The body has more than {max_bytes} bytes.")
+    if not stream.eof or stream.unused_data:
+        raise NoBody(400, "The body is not one whole gzip stream.")
+    return unpacked
 
 
 def _is_first(source: str, message_id: str) -> bool:

@@ -46,6 +46,10 @@ def shown(**changes: Any) -> dict[str, Any]:
         "public_keys": [],
         "header_names": [],
         "authentication": {"kind": "none"},
+        "format": "standard",
+        "payload": "full",
+        "projection": "",
+        "gzip_above": None,
         "state": "active",
         "disabled_reason": "",
         "last_success_at": None,
@@ -82,6 +86,43 @@ def test_an_endpoint_is_added_with_what_it_asks_for_and_its_secret_is_shown_once
     )
     assert api.get(path_of(endpoint)).json() == added
     assert api.get(ENDPOINTS).json()["results"] == [added]
+
+
+def test_an_endpoint_says_in_which_shape_it_wants_its_events(
+    api: APIClient, subscriber: Subscriber
+) -> None:
+    body = {"subscriber": subscriber.pk, "url": URL}
+    shape = {"payload": "projection", "projection": "{id: id}", "gzip_above": 1000}
+    added = api.post(ENDPOINTS, {**body, "format": "cloudevents", **shape}).json()
+    assert {name: added[name] for name in shape} == shape
+    path = path_of(Endpoint.objects.get())
+    changed = api.patch(path, {"payload": "thin", "projection": ""}).json()
+    assert (changed["format"], changed["payload"]) == ("cloudevents", "thin")
+
+
+@pytest.mark.parametrize(
+    ("shape", "field"),
+    [
+        ({"format": "xml"}, "format"),
+        ({"payload": "half"}, "payload"),
+        ({"payload": "projection"}, "projection"),
+        ({"payload": "projection", "projection": "lines[?"}, "projection"),
+        ({"payload": "projection", "projection": "x" * 5000}, "projection"),
+        ({"projection": "id"}, "projection"),
+        ({"gzip_above": -1}, "gzip_above"),
+        ({"gzip_above": 2**31}, "gzip_above"),
+    ],
+)
+def test_a_shape_that_makes_no_sense_is_refused_with_the_reason(
+    api: APIClient, subscriber: Subscriber, make_endpoint: MakeEndpoint, shape: Any, field: str
+) -> None:
+    endpoint = make_endpoint(url=URL)
+    added = api.post(ENDPOINTS, {"subscriber": subscriber.pk, "url": URL, **shape})
+    changed = api.patch(path_of(endpoint), shape)
+    for response in (added, changed):
+        assert response.status_code == 400
+        assert list(faults(response)) == [field]
+    assert Endpoint.objects.get() == endpoint
 
 
 def test_an_endpoint_may_bring_its_own_secret(api: APIClient, subscriber: Subscriber) -> None:

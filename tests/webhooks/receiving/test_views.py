@@ -1,6 +1,8 @@
+import gzip
 import io
 import json
 import time
+import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from traceback import TracebackException
@@ -48,10 +50,16 @@ def inbox() -> Inbox:
 
 
 def post(
-    view: View, content: Any = EVENT, *, secret: str = SECRET, age: int = 0, **headers: str
+    view: View,
+    content: Any = EVENT,
+    *,
+    sign_as: str = "evt_1",
+    secret: str = SECRET,
+    age: int = 0,
+    **headers: str,
 ) -> HttpResponse:
     body = content if isinstance(content, bytes) else json.dumps(content).encode()
-    signed = signing.headers("evt_1", int(time.time()) - age, body, [secret])
+    signed = signing.headers(sign_as, int(time.time()) - age, body, [secret])
     return view(
         RequestFactory().post(
             "/", body, content_type="application/json", headers={**signed, **headers}
@@ -137,6 +145,81 @@ def test_what_is_not_verified_is_refused_and_leaves_no_trace(
 )
 def test_a_signed_body_that_is_no_event_is_refused(inbox: Inbox, content: Any) -> None:
     assert post(inbox.view, content).status_code == 400
+    assert inbox.messages == []
+
+
+def post_compressed(view: View, body: bytes, *, encoding: str = "gzip") -> HttpResponse:
+    """A webhook whose body arrives as given; it was signed before it was compressed."""
+    signed = signing.headers("evt_1", int(time.time()), json.dumps(EVENT).encode(), [SECRET])
+    headers = {**signed, "content-encoding": encoding}
+    request = RequestFactory().post("/", body, content_type="application/json", headers=headers)
+    return view(request)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
+def test_a_body_in_gzip_is_verified_as_it_was_before(inbox: Inbox, encoding: str) -> None:
+    body = gzip.compress(json.dumps(EVENT).encode())
+    assert post_compressed(inbox.view, body, encoding=encoding).status_code == 204
+    assert inbox.messages[0].data == EVENT["data"]
+
+
+@pytest.mark.parametrize(
+    ("body", "encoding", "status"),
+    [
+        (b"{}", "gzip", 400),
+        (gzip.compress(json.dumps(EVENT).encode())[:-4], "gzip", 400),
+        (gzip.compress(json.dumps(EVENT).encode()) + b"more", "gzip", 400),
+        (gzip.compress(b"{}"), "gzip", 401),
+        (b"{}", "br", 415),
+        (b"{}", "gzip, gzip", 415),
+        (gzip.compress(bytes(10_001)), "gzip", 413),
+    ],
+)
+def test_what_is_compressed_in_another_way_or_to_no_end_is_refused(
+    inbox: Inbox, body: bytes, encoding: str, status: int
+) -> None:
+    assert post_compressed(inbox.view, body, encoding=encoding).status_code == status
+    assert inbox.messages == []
+
+
+def test_of_a_compressed_bomb_no_more_is_unpacked_than_may_be(inbox: Inbox) -> None:
+    bomb = gzip.compress(bytes(9_000_000))
+    assert len(bomb) < 10_000
+    tracemalloc.start()
+    try:
+        assert post_compressed(inbox.view, bomb).status_code == 413
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+BATCH = {
+    "type": "angarium.batch",
+    "timestamp": "2026-07-01T12:00:00Z",
+    "data": [{"id": f"evt_{number}", **EVENT} for number in (1, 2, 3)],
+}
+
+
+def test_each_event_of_a_batch_is_handled_once_by_its_own_id(inbox: Inbox) -> None:
+    post(inbox.view)
+    assert post(inbox.view, BATCH, sign_as="bat_1").status_code == 204
+    assert [message.id for message in inbox.messages] == ["evt_1", "evt_2", "evt_3"]
+    assert inbox.messages[2].data == EVENT["data"]
+
+
+def test_a_batch_is_handled_wholly_or_not_at_all(inbox: Inbox) -> None:
+    inbox.failures = 1
+    assert post(inbox.view, BATCH, sign_as="bat_1").status_code == 500
+    assert not ReceivedMessage.objects.exists()
+    assert post(inbox.view, BATCH, sign_as="bat_1").status_code == 204
+    assert [message.id for message in inbox.messages] == ["evt_1", "evt_1", "evt_2", "evt_3"]
+
+
+@pytest.mark.parametrize(
+    "item", [7, EVENT, {"id": 7, **EVENT}, {"id": "evt_1", **EVENT, "type": None}]
+)
+def test_a_batch_of_anything_but_events_is_refused(inbox: Inbox, item: Any) -> None:
+    assert post(inbox.view, {**BATCH, "data": [item]}).status_code == 400
     assert inbox.messages == []
 
 
