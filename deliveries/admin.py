@@ -9,7 +9,7 @@ from uuid import UUID
 from django.contrib import admin
 from django.contrib.admin.utils import flatten
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import JSONObject
+from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
@@ -47,11 +47,16 @@ TONES = {
     State.SENDING: "busy",
     State.WAITING: "waiting",
     State.HELD: "waiting",
+    State.GATHERING: "waiting",
+    State.BATCHED: "busy",
     State.DELIVERED: "good",
     State.DEAD: "bad",
     State.DISCARDED: "over",
 }
-UNDER_WAY = [State.PENDING, State.SENDING, State.WAITING, State.HELD]
+UNDER_WAY = [
+    *[State.PENDING, State.SENDING, State.WAITING, State.HELD],
+    *[State.GATHERING, State.BATCHED],
+]
 
 
 def state_of(delivery: Delivery) -> SafeString:
@@ -273,6 +278,7 @@ class DeliveryAdmin(HistoryAdmin):
         "event",
         "endpoint",
         "how_it_is",
+        ("lead", "batch_size"),
         "attempt_number",
         "next_attempt_at",
         "lease_expires_at",
@@ -286,7 +292,9 @@ class DeliveryAdmin(HistoryAdmin):
         return super().media + SubscriberForm().media
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        last = Attempt.objects.filter(delivery=OuterRef("pk")).order_by("-number")
+        last = Attempt.objects.filter(delivery=Coalesce(OuterRef("lead"), OuterRef("pk"))).order_by(
+            "-number"
+        )
         outcome = last.values(last=JSONObject(outcome="outcome", status="status"))[:1]
         deliveries: QuerySet[Any] = super().get_queryset(request).annotate(last=Subquery(outcome))
         return deliveries.select_related("event", "endpoint").defer("event__payload")

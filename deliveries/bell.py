@@ -5,9 +5,10 @@ lost, is made good by the sweeps, so ringing never fails and never takes long.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from time import monotonic
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -21,6 +22,7 @@ from subscriptions.ids import from_uuid
 
 DELIVER = "deliveries.deliver"
 FAN_OUT = "deliveries.fan_out"
+FORM_BATCHES = "deliveries.form_batches"
 QUEUE = "deliveries"
 
 RETRY_PRIORITY = 9
@@ -65,9 +67,9 @@ class Bell:
             logger.warning("The broker does not say how long %s is (%s).", queue, error)
             return None
 
-    def publish(self, task: str, messages: Iterable[tuple[str, float | None]]) -> None:
+    def publish(self, task: str, messages: Sequence[tuple[str, float | None]]) -> None:
         """Send one message of `task` for each argument and countdown, if the broker takes them."""
-        if monotonic() < self.quiet_until:
+        if not messages or monotonic() < self.quiet_until:
             return
         try:
             pool = producers[self.connection]
@@ -132,3 +134,12 @@ def ring_later(deliveries: Mapping[UUID, float]) -> None:
 def ring_for_fan_out(events: Iterable[str]) -> None:
     """Ask the workers to make the deliveries of these events."""
     _bell().publish(FAN_OUT, [(event, None) for event in events])
+
+
+def ring_for_batches(
+    endpoints: Iterable[UUID], later: Mapping[UUID, float] = MappingProxyType({})
+) -> None:
+    """Ask the workers to form these endpoints' batches; those of `later` after so many seconds."""
+    messages: list[tuple[str, float | None]] = [(from_uuid("ep", one), None) for one in endpoints]
+    messages += [(from_uuid("ep", endpoint), wait) for endpoint, wait in later.items()]
+    _bell().publish(FORM_BATCHES, messages)

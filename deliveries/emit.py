@@ -3,7 +3,6 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
-from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -77,11 +76,11 @@ def emit(
         delivery_count=len(matches) if inline else 0,
         fanned_out_at=timezone.now() if inline else None,
     )
-    pending = write_event(event, matches if inline else [])
-    if pending is None:
+    made = write_event(event, matches if inline else [])
+    if made is None:
         return _first(event, occurred_at)
     if inline:
-        _ring_after_commit(pending)
+        transaction.on_commit(made.announce, robust=True)
     else:
         transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
     return event
@@ -99,14 +98,10 @@ def emit_test_event(endpoint: Endpoint) -> Event:
         delivery_count=1,
         fanned_out_at=timezone.now(),
     )
-    pending = write_event(event, [Match(to_uuid(endpoint.pk), endpoint.state)])
-    _ring_after_commit(pending or [])
+    made = write_event(event, [Match(to_uuid(endpoint.pk), endpoint.state)])
+    if made is not None:
+        transaction.on_commit(made.announce, robust=True)
     return event
-
-
-def _ring_after_commit(pending: list[UUID]) -> None:
-    if pending:
-        transaction.on_commit(lambda: bell.ring(pending), robust=True)
 
 
 def _in_utc(occurred_at: datetime | None) -> datetime | None:

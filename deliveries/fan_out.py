@@ -1,6 +1,7 @@
 """Write events and their deliveries: one for each endpoint that matches, never two."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -8,6 +9,7 @@ from django.db.models import F
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
+from deliveries import bell, gathering
 from deliveries.conf import DeliverySettings
 from deliveries.models import Event
 from subscriptions.conf import part
@@ -17,11 +19,10 @@ from subscriptions.matching import Match, endpoints_matching
 DELIVERIES = """
     INSERT INTO deliveries_delivery
            (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at)
-    SELECT new.id, event.id, new.endpoint,
-           CASE new.endpoint_state WHEN 'active' THEN 'pending' ELSE 'held' END, 0, 0, now(),
-           CASE new.endpoint_state WHEN 'active' THEN now() END
+    SELECT new.id, event.id, new.endpoint, new.state, 0, 0, now(),
+           CASE new.state WHEN 'pending' THEN now() END
       FROM event, unnest(%(ids)s::uuid[], %(endpoints)s::uuid[], %(states)s::text[])
-           AS new (id, endpoint, endpoint_state)
+           AS new (id, endpoint, state)
         ON CONFLICT (event_id, endpoint_id) DO NOTHING
  RETURNING id, state
 """
@@ -42,8 +43,24 @@ WRITE_EVENT = f"""
 """
 
 
-def write_event(event: Event, matches: Sequence[Match]) -> list[UUID] | None:
-    """Insert `event` and a delivery for each match, in one statement; returns the pending ones.
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Deliveries that were written, for the workers to be told of once they are committed."""
+
+    count: int = 0
+    pending: Sequence[UUID] = ()
+    gathering: Sequence[Match] = ()
+    """The endpoints for which one more waits for its batch."""
+
+    def announce(self) -> None:
+        """Tell the workers; never fails, and never takes long."""
+        bell.ring(self.pending)
+        if self.gathering:
+            gathering.announce(self.gathering)
+
+
+def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
+    """Insert `event` and a delivery for each match, in one statement.
 
     None, and nothing is written, where an event with its idempotency key is there already.
     """
@@ -66,32 +83,40 @@ def write_event(event: Event, matches: Sequence[Match]) -> list[UUID] | None:
         )
         [(written, pending)] = cursor.fetchall()
     event._state.adding = False
-    return pending if written else None
+    return Made(len(matches), pending, _gathering(matches)) if written else None
 
 
-def make_deliveries(event: str, matches: Sequence[Match]) -> tuple[int, list[UUID]]:
-    """Insert a delivery of `event` to each endpoint that has none yet.
-
-    Returns how many there are now that were not, and which of them are pending.
-    """
+def make_deliveries(event: str, matches: Sequence[Match]) -> Made:
+    """Insert a delivery of `event` to each endpoint that has none yet; tells which were made."""
     if not matches:
-        return 0, []
+        return Made()
     with connection.cursor() as cursor:
         cursor.execute(MAKE_DELIVERIES, {"event": to_uuid(event), **_new_deliveries(matches)})
         made = cursor.fetchall()
-    return len(made), [delivery for delivery, state in made if state == "pending"]
+    pending = [delivery for delivery, state in made if state == "pending"]
+    return Made(len(made), pending, _gathering(matches))
 
 
 def _new_deliveries(matches: Sequence[Match]) -> dict[str, list[object]]:
     return {
         "ids": [uuid7() for _ in matches],
         "endpoints": [match.endpoint for match in matches],
-        "states": [match.state for match in matches],
+        "states": [_first_state(match) for match in matches],
     }
 
 
-def fan_out_chunk(event_id: str) -> list[UUID] | None:
-    """Make the next chunk of an event's deliveries; returns the pending ones.
+def _first_state(match: Match) -> str:
+    if match.state != "active":
+        return "held"
+    return "pending" if match.batch_events is None else "gathering"
+
+
+def _gathering(matches: Sequence[Match]) -> list[Match]:
+    return [match for match in matches if match.batch_events and match.state == "active"]
+
+
+def fan_out_chunk(event_id: str) -> Made | None:
+    """Make the next chunk of an event's deliveries.
 
     None when there is nothing left to do here: all are made, or another worker is at it. Whoever
     dies half way loses the chunk alone: how far the fan-out got is committed with each chunk.
@@ -109,10 +134,10 @@ def fan_out_chunk(event_id: str) -> list[UUID] | None:
         matches = endpoints_matching(
             event.type, subscriber=event.subscriber_id, limit=chunk, after=event.fan_out_after
         )
-        made, pending = make_deliveries(event.pk, matches)
+        made = make_deliveries(event.pk, matches)
         Event.objects.filter(pk=event_id).update(
-            delivery_count=F("delivery_count") + made,
+            delivery_count=F("delivery_count") + made.count,
             fan_out_after=matches[-1].endpoint if matches else event.fan_out_after,
             fanned_out_at=timezone.now() if len(matches) < chunk else None,
         )
-    return pending
+    return made

@@ -15,9 +15,11 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
     State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
-    State.HELD: frozenset({State.PENDING, State.DEAD, State.DISCARDED}),
+    State.HELD: frozenset({State.PENDING, State.GATHERING, State.DEAD, State.DISCARDED}),
+    State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),
+    State.BATCHED: frozenset({State.DELIVERED, State.DEAD, State.PENDING, State.GATHERING}),
     State.DELIVERED: frozenset(),
-    State.DEAD: frozenset({State.PENDING, State.DISCARDED}),
+    State.DEAD: frozenset({State.PENDING, State.GATHERING, State.DISCARDED}),
     State.DISCARDED: frozenset(),
 }
 """Which states may follow each state."""
@@ -36,16 +38,24 @@ class Verdict:
     state: State
     wait: float | None = None
     reason: Reason | None = None
+    halve: bool = False
+    """Whether it was a batch too large for its endpoint."""
 
 
 def verdict(
-    outcome: Outcome, *, tries: int, settings: DeliverySettings, random: Callable[[], float]
+    outcome: Outcome,
+    *,
+    tries: int,
+    settings: DeliverySettings,
+    random: Callable[[], float],
+    batch: bool = False,
 ) -> Verdict:
     """Judge the outcome of try number `tries` (from 1) of a round; `random` gives 0 to 1.
 
     2xx is success and nothing else is; 410 Gone and a refused URL end the delivery at once. A name
     may resolve to a refused address for a moment only, and is tried again. An attempt whose worker
-    died says nothing of the endpoint: the next follows without a wait.
+    died says nothing of the endpoint: the next follows without a wait. A `batch` of several events
+    that is too large (413) goes again in halves, for each of which the schedule begins anew.
     """
     if outcome.kind is OutcomeKind.DELIVERED:
         return Verdict(State.DELIVERED)
@@ -53,6 +63,8 @@ def verdict(
         return Verdict(State.DEAD, reason=Reason.GONE)
     if outcome.kind is OutcomeKind.ADDRESS_REFUSED:
         return Verdict(State.DEAD, reason=Reason.ADDRESS_REFUSED)
+    if batch and outcome.status == 413:
+        return Verdict(State.WAITING, wait=0.0, halve=True)
     if outcome.kind is OutcomeKind.INTERRUPTED and tries < settings.max_attempts:
         return Verdict(State.WAITING, wait=0.0)
     wait = wait_before_retry(

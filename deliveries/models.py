@@ -81,6 +81,8 @@ class Delivery(models.Model):
         SENDING = "sending"  # a worker holds it until lease_expires_at
         WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
         HELD = "held"  # its endpoint is paused or disabled
+        GATHERING = "gathering"  # waits for others, to be sent with them in one batch
+        BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
         DELIVERED = "delivered"
         DEAD = "dead"  # given up; its dead letter says why
         DISCARDED = "discarded"  # dropped by a person, or with its endpoint
@@ -106,6 +108,18 @@ class Delivery(models.Model):
         editable=False,
         help_text="When its message reaches a worker, if it does; empty while none is under way.",
     )
+    lead = models.ForeignKey(
+        "self",
+        models.SET_NULL,
+        null=True,
+        editable=False,
+        db_index=False,
+        related_name="batched",
+        help_text="The delivery in whose batch it is, or was; that one has the attempts.",
+    )
+    batch_size = models.PositiveSmallIntegerField(
+        null=True, editable=False, help_text="How many deliveries it leads, itself included."
+    )
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -125,11 +139,17 @@ class Delivery(models.Model):
                         "sending",
                         "waiting",
                         "held",
+                        "gathering",
+                        "batched",
                         "delivered",
                         "dead",
                         "discarded",
                     ]
                 ),
+            ),
+            models.CheckConstraint(
+                name="delivery_has_a_lead_while_it_is_batched",
+                condition=~models.Q(state="batched") | models.Q(lead__isnull=False),
             ),
             models.CheckConstraint(
                 name="delivery_has_a_lease_while_it_is_sending",
@@ -146,7 +166,8 @@ class Delivery(models.Model):
                     state__in=["delivered", "dead", "discarded"], ended_at__isnull=False
                 )
                 | models.Q(
-                    state__in=["pending", "sending", "waiting", "held"], ended_at__isnull=True
+                    state__in=["pending", "sending", "waiting", "held", "gathering", "batched"],
+                    ended_at__isnull=True,
                 ),
             ),
         ]
@@ -168,12 +189,30 @@ class Delivery(models.Model):
                 condition=models.Q(state="sending"),
             ),
             models.Index(
+                name="delivery_gathering",
+                fields=["endpoint", "id"],
+                condition=models.Q(state="gathering"),
+            ),
+            models.Index(
+                name="delivery_by_lead",
+                fields=["lead", "id"],
+                condition=models.Q(lead__isnull=False),
+            ),
+            models.Index(
+                name="delivery_batched", fields=["lead"], condition=models.Q(state="batched")
+            ),
+            models.Index(
                 name="delivery_held", fields=["endpoint", "id"], condition=models.Q(state="held")
             ),
         ]
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def its_attempts(self) -> models.QuerySet["Attempt"]:
+        """The attempts at it, or at the batch that it is in."""
+        return Attempt.objects.filter(delivery=self.lead_id or self.pk)
 
 
 class Attempt(models.Model):

@@ -1,7 +1,6 @@
 """What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in."""
 
 from collections.abc import Collection
-from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -28,15 +27,19 @@ REDRIVE = """
           FROM dead WHERE delivery_id = dead.id AND resolution = ''
     )
     UPDATE deliveries_delivery delivery
-       SET state = 'pending', round_start = attempt_number, ended_at = NULL, rung_at = now()
-      FROM dead WHERE delivery.id = dead.id
- RETURNING delivery.id
+       SET state = CASE WHEN endpoint.batch_events IS NULL THEN 'pending' ELSE 'gathering' END,
+           lead_id = NULL, batch_size = NULL,
+           round_start = attempt_number, ended_at = NULL,
+           rung_at = CASE WHEN endpoint.batch_events IS NULL THEN now() END
+      FROM dead, subscriptions_endpoint endpoint
+     WHERE delivery.id = dead.id AND endpoint.id = delivery.endpoint_id
+ RETURNING delivery.id, delivery.state, delivery.endpoint_id
 """
 
 DISCARD = """
     WITH doomed AS (
         SELECT id FROM deliveries_delivery
-         WHERE id = ANY(%(ids)s) AND state IN ('pending', 'waiting', 'held', 'dead')
+         WHERE id = ANY(%(ids)s) AND state IN ('pending', 'waiting', 'held', 'gathering', 'dead')
          ORDER BY id FOR NO KEY UPDATE
     ), letter AS (
         UPDATE deliveries_deadletter SET resolution = %(resolution)s, resolved_at = now()
@@ -51,7 +54,11 @@ DISCARD = """
 
 def retry_now(deliveries: Collection[UUID]) -> list[UUID]:
     """Try waiting deliveries at once instead of when they are due; returns which they were."""
-    return _change_and_ring(RETRY, [list(deliveries)])
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(RETRY, [list(deliveries)])
+        changed = [row[0] for row in cursor.fetchall()]
+        transaction.on_commit(lambda: bell.ring(changed), robust=True)
+    return changed
 
 
 def redrive(
@@ -59,7 +66,14 @@ def redrive(
     resolution: DeadLetter.Resolution = DeadLetter.Resolution.REDRIVEN,
 ) -> list[UUID]:
     """Send dead deliveries again, with the whole retry schedule before them; returns which."""
-    return _change_and_ring(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
+        redriven = cursor.fetchall()
+        pending = [delivery for delivery, state, _ in redriven if state == "pending"]
+        gathering = {endpoint for _, state, endpoint in redriven if state == "gathering"}
+        transaction.on_commit(lambda: bell.ring(pending), robust=True)
+        transaction.on_commit(lambda: bell.ring_for_batches(gathering), robust=True)
+    return [delivery for delivery, *_ in redriven]
 
 
 def discard(
@@ -70,13 +84,3 @@ def discard(
     with connection.cursor() as cursor:
         cursor.execute(DISCARD, {"ids": list(deliveries), "resolution": resolution.value})
         return [row[0] for row in cursor.fetchall()]
-
-
-def _change_and_ring(statement: str, arguments: list[list[UUID]] | dict[str, Any]) -> list[UUID]:
-    with transaction.atomic():
-        with connection.cursor() as cursor:
-            cursor.execute(statement, arguments)
-            changed = [row[0] for row in cursor.fetchall()]
-        if changed:
-            transaction.on_commit(lambda: bell.ring(changed), robust=True)
-    return changed

@@ -6,6 +6,7 @@ records counts only while the delivery is still at the number that the worker wa
 
 import json
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,8 +16,9 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from deliveries import batching
 from deliveries.conf import DeliverySettings
-from deliveries.lifecycle import FINAL, Reason, verdict
+from deliveries.lifecycle import FINAL, Reason, Verdict, verdict
 from subscriptions.conf import part
 from subscriptions.health import note_health
 from subscriptions.shapes import Shape
@@ -50,21 +52,30 @@ CLAIM = """
                 OR free.state = 'waiting'
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
-               delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight,
-               endpoint.credentials, endpoint.format, endpoint.payload, endpoint.projection,
-               endpoint.gzip_above
+               delivery.round_start, delivery.batch_size, delivery.state, endpoint.url,
+               endpoint.max_in_flight, endpoint.credentials, endpoint.format, endpoint.payload,
+               endpoint.projection, endpoint.gzip_above,
+               coalesce(endpoint.batch_events, delivery.batch_size) IS NOT NULL AS batched
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
-           claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
+           claimed.batch_size, claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
            ARRAY(SELECT secret.ciphertext FROM subscriptions_signingsecret secret
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
            claimed.credentials,
-           claimed.format, claimed.payload, claimed.projection, claimed.gzip_above,
+           claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
            event.id, event.type, event.occurred_at, event.payload
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
+"""
+
+# What each batch carries beside its lead's own event.
+MEMBERS = """
+    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload
+      FROM deliveries_delivery delivery JOIN deliveries_event event ON event.id = delivery.event_id
+     WHERE delivery.lead_id = ANY(%s) AND delivery.state = 'batched'
+     ORDER BY delivery.id
 """
 
 RECORD = """
@@ -130,6 +141,8 @@ class Lease:
     endpoint: UUID
     attempt_number: int
     round_start: int
+    batch_size: int | None = None
+    """How many deliveries are in its batch, if it leads one."""
 
     @property
     def tries(self) -> int:
@@ -160,7 +173,8 @@ class Claim:
     credentials: str | None = field(repr=False)
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
     shape: Shape
-    event: ClaimedEvent
+    events: tuple[ClaimedEvent, ...]
+    """One, or those of a batch."""
 
 
 def claim(deliveries: Iterable[UUID]) -> list[Claim]:
@@ -179,32 +193,46 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
                 "max_in_flight": settings.endpoint_max_in_flight,
             },
         )
-        return [_claim(row) for row in cursor.fetchall()]
+        claimed = cursor.fetchall()
+        leads = [row[0] for row in claimed if row[4]]
+        members: dict[UUID, list[ClaimedEvent]] = defaultdict(list)
+        if leads:
+            cursor.execute(MEMBERS, [leads])
+            for lead, *event in cursor.fetchall():
+                members[lead].append(ClaimedEvent(*event))
+    return [_claim(row, members.get(row[0], ())) for row in claimed]
 
 
-def _claim(row: tuple[Any, ...]) -> Claim:
-    url, max_in_flight, secrets, credentials = row[4:8]
+def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
+    url, max_in_flight, secrets, credentials = row[5:9]
     return Claim(
-        lease=Lease(*row[:4]),
+        lease=Lease(*row[:5]),
         url=url,
         max_in_flight=max_in_flight,
         secrets=secrets,
         credentials=credentials,
-        shape=Shape.of(*row[8:12]),
-        event=ClaimedEvent(*row[12:]),
+        shape=Shape.of(*row[9:14]),
+        events=(ClaimedEvent(*row[14:]), *others),
     )
 
 
 def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
     """Write down the outcomes of attempts: attempt rows, states, dead letters, endpoints' health.
 
-    Returns the deliveries that want a retry by countdown, with its seconds. Longer waits are
-    parked in their rows, for the sweep to find when they are due. The outcome of a lease that ran
+    Returns the deliveries that want a message, each after so many seconds: those to be retried by
+    countdown, and the leads of batches that were halved. Longer waits are parked in their rows, for
+    the sweep to find when they are due. The outcome of a lease that ran
     out, so that the delivery may be another's by now, is dropped.
     """
     settings = part(DeliverySettings)
     verdicts = [
-        verdict(outcome, tries=lease.tries, settings=settings, random=random.random)
+        verdict(
+            outcome,
+            tries=lease.tries,
+            settings=settings,
+            random=random.random,
+            batch=lease.batch_size is not None,
+        )
         for lease, outcome in results
     ]
     rows = [
@@ -245,11 +273,22 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             failed={lease.endpoint for lease, outcome, _ in ours if outcome.endpoint_failed},
             gone={lease.endpoint for lease, _, verdict in ours if verdict.reason is Reason.GONE},
         )
+        leads = [(lease.delivery, verdict) for lease, _, verdict in ours if lease.batch_size]
+        new = _settle(leads) if leads else []
     return {
         lease.delivery: verdict.wait
         for lease, _, verdict in ours
         if verdict.wait is not None and verdict.wait <= settings.retry_countdown_max
-    }
+    } | dict.fromkeys(new, 0.0)
+
+
+def _settle(leads: Sequence[tuple[UUID, Verdict]]) -> list[UUID]:
+    """See to those that share a lead's fate; returns the leads of new batches."""
+    ended = [lead for lead, verdict in leads if verdict.state in FINAL]
+    if ended:
+        batching.follow(ended)
+    too_large = [lead for lead, verdict in leads if verdict.halve]
+    return batching.halve(too_large) if too_large else []
 
 
 def put_back(leases: Sequence[tuple[Lease, float]]) -> None:

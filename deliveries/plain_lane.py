@@ -4,6 +4,7 @@ import time
 from functools import cache
 from uuid import UUID
 
+from deliveries import bell
 from deliveries.conf import DeliverySettings
 from deliveries.pipeline import Claim, claim, record
 from deliveries.rendering import Unrenderable, render
@@ -21,7 +22,11 @@ def deliver(delivery: UUID) -> float | None:
     if not claims:
         return None
     [ours] = claims
-    return record([(ours.lease, _attempt(ours))]).get(delivery)
+    waits = record([(ours.lease, _attempt(ours))])
+    own = waits.pop(delivery, None)
+    if waits:
+        bell.ring_later(waits)
+    return own
 
 
 def _attempt(claim: Claim) -> Outcome:

@@ -33,19 +33,19 @@ class Unrenderable(Exception):
 def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
     """The signed request of an attempt made at `timestamp` (seconds since the epoch).
 
-    Its id is the event's, the same in every attempt; its timestamp and signature are new in each.
+    Its id is the event's, or the batch's, the same in every attempt; its timestamp and signature
+    are new in each.
     What is signed is the body before it is compressed.
     """
     try:
-        signed, sent = _content(claim.shape, claim.event)
+        signed, sent = _content(claim.shape, claim.events)
         secrets = [encryption.decrypt(ciphertext) for ciphertext in claim.secrets]
         if not secrets:
             raise Unrenderable("The endpoint has no signing secret: issue one.")
         credentials = None
         if claim.credentials is not None:
             credentials = parse_credentials(encryption.decrypt(claim.credentials)).to_send
-        message_id = from_uuid("evt", claim.event.id)
-        signature = signing.headers(message_id, timestamp, signed.body, secrets)
+        signature = signing.headers(_message_id(claim), timestamp, signed.body, secrets)
     except Unrenderable:
         raise
     except encryption.NotDecryptable as error:
@@ -61,11 +61,22 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
     )
 
 
+def _message_id(claim: Claim) -> str:
+    if not claim.shape.batched:
+        return from_uuid("evt", claim.events[0].id)
+    # Halved, its lead's batch is another one.
+    return f"{from_uuid('bat', claim.lease.delivery)}_{len(claim.events)}"
+
+
 # Deliveries of one event follow each other: what they share is written once.
 @lru_cache(maxsize=64)
-def _content(shape: Shape, event: ClaimedEvent) -> tuple[Content, Content]:
+def _content(shape: Shape, events: tuple[ClaimedEvent, ...]) -> tuple[Content, Content]:
     """What is signed, and what is sent: the same, or the same compressed."""
-    content = formats.written(_message(shape, event), shape.format)
+    messages = [_message(shape, event) for event in events]
+    if shape.batched:
+        content = formats.batch(messages, shape.format)
+    else:
+        content = formats.written(messages[0], shape.format)
     if shape.gzip_above is None or len(content.body) <= shape.gzip_above:
         return content, content
     return content, formats.compressed(content)

@@ -15,7 +15,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import bell, operations
+from deliveries import batching, bell, operations
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -57,7 +57,7 @@ UNFINISHED_FAN_OUTS = """
 """
 
 STUCK = """
-    SELECT id, endpoint_id, attempt_number, round_start FROM deliveries_delivery
+    SELECT id, endpoint_id, attempt_number, round_start, batch_size FROM deliveries_delivery
      WHERE state = 'sending' AND lease_expires_at < now()
      ORDER BY lease_expires_at LIMIT %(limit)s
        FOR NO KEY UPDATE SKIP LOCKED
@@ -66,7 +66,8 @@ STUCK = """
 # Endpoint by endpoint through its index: what is held for others, however much, is not read.
 HELD = """
     WITH free AS (
-        SELECT delivery.id, endpoint.state
+        SELECT delivery.id, endpoint.state,
+               endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL AS gathers
           FROM subscriptions_endpoint endpoint
          CROSS JOIN LATERAL (
             SELECT id FROM deliveries_delivery
@@ -78,11 +79,36 @@ HELD = """
            FOR NO KEY UPDATE OF delivery SKIP LOCKED
     )
     UPDATE deliveries_delivery delivery
-       SET state = CASE free.state WHEN 'active' THEN 'pending' ELSE 'discarded' END,
-           rung_at = CASE free.state WHEN 'active' THEN now() END,
+       SET state = CASE WHEN free.state = 'deleted' THEN 'discarded'
+                        WHEN free.gathers THEN 'gathering'
+                        ELSE 'pending' END,
+           rung_at = CASE WHEN free.state = 'active' AND NOT free.gathers THEN now() END,
            ended_at = CASE free.state WHEN 'deleted' THEN now() END
       FROM free WHERE delivery.id = free.id
  RETURNING delivery.id, delivery.state
+"""
+
+# From one endpoint that has some to the next, through the index: how many it has is not read.
+GATHERED = """
+    WITH RECURSIVE step (endpoint) AS (
+        (SELECT endpoint_id FROM deliveries_delivery
+          WHERE state = 'gathering' ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT endpoint_id FROM deliveries_delivery
+                 WHERE state = 'gathering' AND endpoint_id > step.endpoint
+                 ORDER BY endpoint_id LIMIT 1)
+          FROM step WHERE step.endpoint IS NOT NULL
+    )
+    SELECT endpoint.id
+      FROM step
+      JOIN subscriptions_endpoint endpoint ON endpoint.id = step.endpoint
+     CROSS JOIN LATERAL (
+        SELECT created_at FROM deliveries_delivery
+         WHERE endpoint_id = endpoint.id AND state = 'gathering' ORDER BY id LIMIT 1
+     ) oldest
+     WHERE endpoint.state <> 'active' OR endpoint.batch_events IS NULL
+        OR oldest.created_at <= now() - make_interval(secs => endpoint.batch_seconds)
+     LIMIT %(limit)s
 """
 
 HELD_TOO_LONG = """
@@ -143,6 +169,8 @@ OLD_EVENTS = """
 """
 
 DROP_EVENTS = (
+    """UPDATE deliveries_delivery member SET lead_id = NULL FROM deliveries_delivery lead
+        WHERE member.lead_id = lead.id AND lead.event_id = ANY(%s)""",
     """DELETE FROM deliveries_attempt USING deliveries_delivery delivery
         WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
     """DELETE FROM deliveries_deadletter USING deliveries_delivery delivery
@@ -197,6 +225,24 @@ def held() -> int:
         return len(rows)
 
     return _in_chunks(chunk, at_most=bell.room())
+
+
+def batched() -> int:
+    """Let those follow whose lead has ended by other ways than an attempt."""
+    return _in_chunks(lambda limit: batching.follow(None, limit))
+
+
+def gathered() -> int:
+    """Form the batches that are late: Redis has lost count, or their endpoint has changed."""
+    formed = 0
+    room = bell.room()
+    for (endpoint,) in _rows(GATHERED, part(DeliverySettings).sweep_chunk):
+        if formed >= room:
+            break
+        leads = batching.form(endpoint)
+        bell.ring(leads)
+        formed += len(leads)
+    return formed
 
 
 def held_too_long() -> int:

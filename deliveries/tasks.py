@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from deliveries import bell, plain_lane, sweeps
+from deliveries import batching, bell, plain_lane, sweeps
 from deliveries.fan_out import fan_out_chunk
 from subscriptions.ids import to_uuid
 
@@ -29,8 +29,14 @@ def deliver(self: "Task[Any, None]", delivery: str) -> None:
 @shared_task(name=bell.FAN_OUT, acks_late=True, ignore_result=True)
 def fan_out(event: str) -> None:
     """Make and enqueue an event's deliveries, chunk by chunk."""
-    while (pending := fan_out_chunk(event)) is not None:
-        bell.ring(pending)
+    while (made := fan_out_chunk(event)) is not None:
+        made.announce()
+
+
+@shared_task(name=bell.FORM_BATCHES, acks_late=True, ignore_result=True)
+def form_batches(endpoint: str) -> None:
+    """Put together the batches of an endpoint that are full or have waited for long enough."""
+    bell.ring(batching.form(to_uuid(endpoint)))
 
 
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
@@ -54,8 +60,10 @@ def sweep_stuck() -> None:
 
 @shared_task(name="deliveries.sweep_held", ignore_result=True)
 def sweep_held() -> None:
-    """Release what is held for endpoints that are active again."""
+    """Release what is held for endpoints that are active again; form the batches that are late."""
     sweeps.held()
+    sweeps.batched()
+    sweeps.gathered()
 
 
 @shared_task(name="deliveries.sweep_dead_letters", ignore_result=True)

@@ -365,9 +365,10 @@ class EndpointAdmin(LockingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         main = ["subscriber", "url", "description", "max_in_flight"]
         shape = ["format", "payload", "projection", "gzip_above"]
+        batches = ["batch_events", "batch_seconds", "batch_bytes"]
         fieldsets: list[Any] = [
             (None, {"fields": main}),
-            ("What events look like", {"fields": shape}),
+            ("What events look like", {"fields": [*shape, *batches]}),
         ]
         if obj is None:
             main.append("secret_kind")

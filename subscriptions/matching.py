@@ -9,7 +9,7 @@ from subscriptions.event_types import patterns_matching
 from subscriptions.ids import to_uuid
 
 MATCHING = """
-    SELECT DISTINCT endpoint.id, endpoint.state
+    SELECT DISTINCT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds
       FROM subscriptions_subscription subscription
       JOIN subscriptions_endpoint endpoint ON endpoint.id = subscription.endpoint_id
      WHERE subscription.enabled
@@ -24,10 +24,13 @@ MATCHING = """
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """An endpoint that gets an event, and the state it was in when asked."""
+    """An endpoint that gets an event, and how it was when asked."""
 
     endpoint: UUID
     state: str
+    batch_events: int | None = None
+    """How many events it gets in one request; None, where each goes alone."""
+    batch_seconds: int = 0
 
 
 def endpoints_matching(

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -213,6 +213,22 @@ class Endpoint(models.Model):
         blank=True,
         help_text="Bodies of more bytes than this are sent in gzip; none, if empty.",
     )
+    batch_events = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(2), MaxValueValidator(1000)],
+        help_text="So many events at most in one request, 2 to 1000; if empty, each goes alone.",
+    )
+    batch_seconds = models.PositiveSmallIntegerField(
+        default=5,
+        validators=[MinValueValidator(1), MaxValueValidator(300)],
+        help_text="How long an event waits at most for others, 1 to 300.",
+    )
+    batch_bytes = models.PositiveIntegerField(
+        default=256 * 1024,
+        validators=[MinValueValidator(1024), MaxValueValidator(8 * 1024 * 1024)],
+        help_text="So many bytes of data at most in one request; an event with more goes alone.",
+    )
     disabled_reason = models.CharField(max_length=200, blank=True)
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."
@@ -243,6 +259,14 @@ class Endpoint(models.Model):
                 name="endpoint_has_room_for_a_delivery", condition=~models.Q(max_in_flight=0)
             ),
             models.CheckConstraint(
+                name="endpoint_has_limits_of_a_batch_that_make_sense",
+                condition=models.Q(
+                    models.Q(batch_events=None) | models.Q(batch_events__range=(2, 1000)),
+                    batch_seconds__range=(1, 300),
+                    batch_bytes__gte=1024,
+                ),
+            ),
+            models.CheckConstraint(
                 name="endpoint_format_is_known",
                 condition=models.Q(format__in=["standard", "cloudevents", "cloudevents_binary"]),
             ),
@@ -258,7 +282,8 @@ class Endpoint(models.Model):
 
     @property
     def shape(self) -> Shape:
-        return Shape.of(self.format, self.payload, self.projection, self.gzip_above)
+        batched = self.batch_events is not None
+        return Shape.of(self.format, self.payload, self.projection, self.gzip_above, batched)
 
     def clean(self) -> None:
         try:

@@ -34,12 +34,16 @@ class Shape:
     projection: str = ""
     gzip_above: int | None = None
     """Bodies of more bytes are compressed; none, where None."""
+    batched: bool = False
+    """Whether requests are batches, though it be of one event."""
 
     @classmethod
     @lru_cache(maxsize=256)
-    def of(cls, format: str, payload: str, projection: str, gzip_above: int | None) -> Self:
+    def of(
+        cls, format: str, payload: str, projection: str, gzip_above: int | None, batched: bool
+    ) -> Self:
         """A shape from what is stored of it."""
-        return cls(Format(format), Payload(payload), projection, gzip_above)
+        return cls(Format(format), Payload(payload), projection, gzip_above, batched)
 
     def check(self) -> None:
         """Raise InvalidShape unless events can be brought into this shape."""

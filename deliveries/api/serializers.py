@@ -112,6 +112,8 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
             "event_type",
             "endpoint",
             "state",
+            "lead",
+            "batch_size",
             "attempt_number",
             "created_at",
             "next_attempt_at",
@@ -136,7 +138,9 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
-    attempts = serializers.SerializerMethodField(help_text=f"The newest {SHOWN}, newest first.")
+    attempts = serializers.SerializerMethodField(
+        help_text=f"The newest {SHOWN}, newest first; those of its lead, if it is in a batch."
+    )
 
     class Meta(DeliverySerializer.Meta):
         fields = [*DeliverySerializer.Meta.fields, "attempts"]
@@ -144,7 +148,7 @@ class DeliveryDetailSerializer(DeliverySerializer):
 
     @extend_schema_field(AttemptSerializer(many=True))
     def get_attempts(self, delivery: Delivery) -> Any:
-        newest = delivery.attempts.order_by("-number")[:SHOWN]
+        newest = delivery.its_attempts.order_by("-number")[:SHOWN]
         return AttemptSerializer(newest, many=True).data
 
 

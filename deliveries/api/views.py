@@ -51,12 +51,15 @@ Operation = Callable[[Collection[UUID]], list[UUID]]
 WHY_NOT_RETRIED = {
     State.PENDING: "This delivery is about to be sent.",
     State.SENDING: "This delivery is being sent.",
+    State.GATHERING: "This delivery is sent when its batch is full or has waited long enough.",
+    State.BATCHED: "This delivery is in the batch of another: retry that one.",
     State.HELD: "The endpoint is paused or disabled: resume it, and the delivery follows.",
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded.",
 }
 WHY_NOT_DISCARDED = {
     State.SENDING: "This delivery is being sent: try again when that has ended.",
+    State.BATCHED: "This delivery is in the batch of another: try again when that has ended.",
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded before.",
 }

@@ -16,7 +16,10 @@ from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber,
 from webhooks.keys import Kind, signing_key
 
 CREDENTIALS = ["headers", "authentication"]
-SHAPE = ["format", "payload", "projection", "gzip_above"]
+SHAPE = [
+    *["format", "payload", "projection", "gzip_above"],
+    *["batch_events", "batch_seconds", "batch_bytes"],
+]
 
 
 # Not in a docstring, which would be every subclass's description in the OpenAPI document.

@@ -22,12 +22,12 @@ def event(make_endpoint: MakeEndpoint, configure: Configure) -> Event:
 
 
 def test_each_chunk_makes_the_next_few_deliveries_until_all_are_made(event: Event) -> None:
-    pending = [fan_out_chunk(event.pk) for _ in range(4)]
-    assert [chunk and len(chunk) for chunk in pending] == [3, 2, 1, None]
+    chunks = [fan_out_chunk(event.pk) for _ in range(4)]
+    assert [chunk and len(chunk.pending) for chunk in chunks] == [3, 2, 1, None]
     event.refresh_from_db()
     assert event.delivery_count == 7
     assert event.fanned_out_at is not None
-    rung = {from_uuid("dlv", delivery) for chunk in pending for delivery in chunk or []}
+    rung = {from_uuid("dlv", delivery) for chunk in chunks if chunk for delivery in chunk.pending}
     assert rung == set(Delivery.objects.filter(state="pending").values_list("pk", flat=True))
     assert Delivery.objects.filter(state="held").count() == 1
 
@@ -63,8 +63,8 @@ def test_two_workers_at_once_make_each_delivery_once(event: Event) -> None:
     def work(_: int) -> int:
         try:
             made = 0
-            while (pending := fan_out_chunk(event.pk)) is not None:
-                made += len(pending)
+            while (chunk := fan_out_chunk(event.pk)) is not None:
+                made += len(chunk.pending)
             return made
         finally:
             connection.close()

@@ -43,10 +43,10 @@ class TestClaim:
         assert ours.lease.delivery == to_uuid(delivery.pk)
         assert ours.lease.attempt_number == ours.lease.tries == 1
         assert ours.url == delivery.endpoint.url
-        assert ours.event.id == to_uuid(delivery.event_id)
-        assert ours.event.type == "made.once"
-        assert ours.event.payload == '{"n":1}'
-        assert ours.event.occurred_at == delivery.event.occurred_at
+        assert ours.events[0].id == to_uuid(delivery.event_id)
+        assert ours.events[0].type == "made.once"
+        assert ours.events[0].payload == '{"n":1}'
+        assert ours.events[0].occurred_at == delivery.event.occurred_at
         assert ours.shape == Shape()
         assert ours.secrets == [SigningSecret.objects.get().ciphertext]
 

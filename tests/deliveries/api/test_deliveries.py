@@ -43,6 +43,8 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
         "event_type": "made.once",
         "endpoint": delivery.endpoint_id,
         "state": "delivered",
+        "lead": None,
+        "batch_size": None,
         "attempt_number": 2,
         "created_at": written(delivery.created_at),
         "next_attempt_at": None,
