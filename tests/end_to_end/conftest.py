@@ -9,6 +9,7 @@ from django.apps import apps
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from tests import processes
+from tests.api_client import api as api
 from tests.conftest import Queue
 from tests.processes import Process
 

@@ -1,5 +1,6 @@
 """Nothing is lost: a ledger of what was emitted against what was received, with things breaking."""
 
+import json
 import os
 import signal
 import threading
@@ -60,6 +61,27 @@ def test_a_worker_killed_in_mid_run_loses_nothing(
     with processes.worker(tmp_path / "second.log", LANE=lane):
         wait_until(lambda: all_delivered(EVENTS), "every delivery", patience=90)
     assert {request.id for request in receiver.received} == emitted
+    assert set(doubled(receiver)) <= held
+
+
+def test_a_worker_killed_with_batches_in_flight_loses_nothing(
+    beat: Process, make_endpoint: MakeEndpoint, receiver: Receiver, lane: str, tmp_path: Path
+) -> None:
+    receiver.answers["/hook"] = slowly
+    make_endpoint(url=receiver.url(), batch_events=7, batch_seconds=1)
+    emitted = emit_ledger()
+    with processes.worker(tmp_path / "first.log", LANE=lane) as victim:
+        receiver.wait_for(3)
+        victim.kill()
+    sending = Delivery.objects.filter(state="sending")
+    held = {f"{lead.pk.replace('dlv_', 'bat_')}_{lead.batch_size or 1}" for lead in sending}
+    assert not all_delivered(EVENTS)
+    with processes.worker(tmp_path / "second.log", LANE=lane):
+        wait_until(lambda: all_delivered(EVENTS), "every delivery", patience=90)
+    batches = {request.id: json.loads(request.body)["data"] for request in receiver.received}
+    arrived = Counter(event["id"] for events in batches.values() for event in events)
+    assert set(arrived) == emitted
+    assert set(arrived.values()) == {1}
     assert set(doubled(receiver)) <= held
 
 

@@ -45,7 +45,7 @@ def listed(client: Client, url: str, **query: str) -> list[object]:
 
 def formset(patterns: list[str]) -> dict[str, str]:
     """The subscriptions inline, and what the form begins with, as a browser posts them."""
-    data = {"format": "standard", "payload": "full"}
+    data = {"format": "standard", "payload": "full", "batch_seconds": "5", "batch_bytes": "262144"}
     data |= {"subscriptions-TOTAL_FORMS": str(len(patterns)), "subscriptions-INITIAL_FORMS": "0"}
     for number, pattern in enumerate(patterns):
         data |= {
