@@ -99,6 +99,7 @@ class Bench:
             "mixed": self.mixed,
             "growth": self.growth,
             "backlog": self.backlog,
+            "batches": self.batches,
         }
 
     # What is set up for each
@@ -113,10 +114,14 @@ class Bench:
             )
         self.receiver.reset()
 
-    def endpoints(self, count: int, path: str = "/hook", pattern: str = "bench.*") -> None:
+    def endpoints(
+        self, count: int, path: str = "/hook", pattern: str = "bench.*", **columns: Any
+    ) -> None:
         owner = Subscriber.objects.create(name="bench")
         for _ in range(count):
-            endpoint = Endpoint.objects.create(subscriber=owner, url=self.receiver.url + path)
+            endpoint = Endpoint.objects.create(
+                subscriber=owner, url=self.receiver.url + path, **columns
+            )
             SigningSecret.objects.issue(endpoint)
             Subscription.objects.create(endpoint=endpoint, pattern=pattern)
 
@@ -243,7 +248,7 @@ class Bench:
         # Each by its index: the bench must not read a million rows over and over.
         return any(
             Delivery.objects.filter(state=state).exists()
-            for state in ("pending", "sending", "waiting")
+            for state in ("pending", "sending", "waiting", "gathering", "batched")
         )
 
     def check_once(self, emitted: list[str]) -> None:
@@ -403,6 +408,35 @@ class Bench:
             took = time.perf_counter() - started
             held = worker.memory() - before
         return {"rows": rows, "sweep_ms": took * 1000, "worker_bytes_each": max(0, held) / rows}
+
+    def batches(self) -> Figure:
+        """Events to ten endpoints, each by itself and fifty in one request."""
+        figure: Figure = {}
+        events = self.size(1_000) // 50 * 50
+        for size in (1, 50):
+            self.clear()
+            self.endpoints(10, batch_events=None if size == 1 else size)
+            self.emitted(events)
+            with self.ready_worker("courier0", **COURIER) as worker:
+                cpu = worker.cpu()
+                if size == 1:
+                    self.ring()
+                else:
+                    endpoints = Endpoint.objects.values_list("pk", flat=True)
+                    bell.ring_for_batches([to_uuid(endpoint) for endpoint in endpoints])
+                    self.begin("courier0", queue="housekeeping")
+                self.begin("courier0")
+                started = time.perf_counter()
+                wait_until(lambda: not self.unfinished(), "the deliveries")
+                took = time.perf_counter() - started
+                used = worker.cpu() - cpu
+            requests = sum(len(times) for times in self.receiver.received().values())
+            if requests != events * 10 / size:
+                raise LostOrDoubled(f"{requests} requests for {events * 10} deliveries")
+            figure[f"{size}_rate"] = events * 10 / took
+            figure[f"{size}_cpu_us"] = used / (events * 10) * 1e6
+            figure[f"{size}_requests_an_event"] = requests / (events * 10)
+        return figure
 
     def swept(self) -> None:
         app.send_task("deliveries.sweep_due", queue="deliveries")

@@ -24,6 +24,7 @@ RATIOS = [
         ("mixed", "alone_rate"),
         ">= 0.8, aim 0.95",
     ),
+    ("batches of 50 / of 1, rate", ("batches", "50_rate"), ("batches", "1_rate"), ""),
     ("growth: grown / empty", ("growth", "grown_rate"), ("growth", "empty_rate"), ">= 0.85"),
 ]
 

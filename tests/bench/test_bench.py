@@ -8,6 +8,9 @@ MEASURED = {
     "noop": {"cpu_us", "rate"},
     "courier": {"cpu_us", "rate"},
     "emit": {f"{size}_{what}_ms" for size in (1, 100, 10_000) for what in ("p50", "p99")},
+    "batches": {
+        f"{size}_{what}" for size in (1, 50) for what in ("rate", "cpu_us", "requests_an_event")
+    },
     "backlog": {"rows", "sweep_ms", "worker_bytes_each"},
 }
 
