@@ -49,13 +49,14 @@ TONES = {
     State.HELD: "waiting",
     State.GATHERING: "waiting",
     State.BATCHED: "busy",
+    State.QUEUED: "waiting",
     State.DELIVERED: "good",
     State.DEAD: "bad",
     State.DISCARDED: "over",
 }
 UNDER_WAY = [
     *[State.PENDING, State.SENDING, State.WAITING, State.HELD],
-    *[State.GATHERING, State.BATCHED],
+    *[State.GATHERING, State.QUEUED, State.BATCHED],
 ]
 
 
@@ -160,6 +161,7 @@ class EventAdmin(HistoryAdmin):
         "occurred_at",
         "created_at",
         "idempotency_key",
+        "ordering_key",
         ("all_deliveries", "delivered", "under_way", "dead"),
         "data",
     ]

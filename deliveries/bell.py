@@ -125,9 +125,10 @@ def ring(deliveries: Iterable[UUID]) -> None:
 
 
 def ring_later(deliveries: Mapping[UUID, float]) -> None:
-    """Ask the workers to deliver, each after a countdown of so many seconds."""
+    """Ask the workers to deliver, each after a countdown of so many seconds, if any."""
     _bell().publish(
-        DELIVER, [(from_uuid("dlv", delivery), wait) for delivery, wait in deliveries.items()]
+        DELIVER,
+        [(from_uuid("dlv", delivery), wait or None) for delivery, wait in deliveries.items()],
     )
 
 

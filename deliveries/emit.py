@@ -19,7 +19,7 @@ from subscriptions.matching import Match, endpoints_matching
 from subscriptions.models import Endpoint, Subscriber
 from webhooks import payloads
 
-MAX_IDEMPOTENCY_KEY = 255
+MAX_KEY = 255
 TEST_EVENT = "angarium.test"
 
 
@@ -41,6 +41,7 @@ def emit(
     *,
     subscriber: Subscriber | str | None = None,
     idempotency_key: str | None = None,
+    ordering_key: str | None = None,
     occurred_at: datetime | None = None,
 ) -> Event:
     """Write down an event and its deliveries; they are sent once the transaction commits.
@@ -48,7 +49,8 @@ def emit(
     Joins the caller's transaction: rolled back with it, nothing is sent. `subscriber` (or its id)
     limits the event to that subscriber's endpoints; without it every endpoint that asked for such
     events gets it. The same `idempotency_key` with the same content returns the first event.
-    `occurred_at` must be aware; it is now where left out.
+    Events with the same `ordering_key` arrive one after another, in the order of their emission, at
+    endpoints that ask for order. `occurred_at` must be aware; it is now where left out.
 
     The event's `delivery_count` says how many deliveries were made. Where there are more than
     FAN_OUT_INLINE_LIMIT it is 0 as yet, and the `fan_out` task makes them.
@@ -60,7 +62,8 @@ def emit(
     settings = part(DeliverySettings)
     event_types.check_name(type)
     occurred_at = _in_utc(occurred_at)
-    _check_key(idempotency_key)
+    _check_key("idempotency_key", idempotency_key)
+    _check_key("ordering_key", ordering_key)
     payload = payloads.encode(data, max_bytes=settings.max_payload_bytes)
     owner = _subscriber_id(subscriber)
 
@@ -73,6 +76,7 @@ def emit(
         payload=payload,
         occurred_at=occurred_at or timezone.now(),
         idempotency_key=idempotency_key,
+        ordering_key=ordering_key,
         delivery_count=len(matches) if inline else 0,
         fanned_out_at=timezone.now() if inline else None,
     )
@@ -117,14 +121,9 @@ def _in_utc(occurred_at: datetime | None) -> datetime | None:
         ) from error
 
 
-def _check_key(idempotency_key: str | None) -> None:
-    if idempotency_key is not None and (
-        not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY or not idempotency_key.isprintable()
-    ):
-        raise InvalidEvent(
-            "idempotency_key",
-            f"idempotency_key must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters.",
-        )
+def _check_key(name: str, key: str | None) -> None:
+    if key is not None and (not 0 < len(key) <= MAX_KEY or not key.isprintable()):
+        raise InvalidEvent(name, f"{name} must have 1 to {MAX_KEY} printable characters.")
 
 
 def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
@@ -156,7 +155,7 @@ def _check_same_content(first: Event, again: Event, occurred_at: datetime | None
         return json.dumps(event.data, sort_keys=True)
 
     if (
-        first.type != again.type
+        (first.type, first.ordering_key) != (again.type, again.ordering_key)
         or canonical(first) != canonical(again)
         or (occurred_at is not None and first.occurred_at != occurred_at)
     ):

@@ -29,6 +29,15 @@ class Event(models.Model):
     occurred_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(auto_now_add=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    ordering_key = models.CharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="Events that share it arrive in order, at endpoints that ask for that.",
+    )
+    ordinal = models.BigIntegerField(
+        null=True, editable=False, help_text="Its place among those, drawn from a sequence."
+    )
     delivery_count = models.PositiveIntegerField(default=0)
     fan_out_after = models.UUIDField(
         null=True, editable=False, help_text="The last endpoint that the fan-out has reached."
@@ -82,6 +91,7 @@ class Delivery(models.Model):
         WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
         HELD = "held"  # its endpoint is paused or disabled
         GATHERING = "gathering"  # waits for others, to be sent with them in one batch
+        QUEUED = "queued"  # behind an earlier delivery of its ordering key
         BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
         DELIVERED = "delivered"
         DEAD = "dead"  # given up; its dead letter says why
@@ -120,6 +130,8 @@ class Delivery(models.Model):
     batch_size = models.PositiveSmallIntegerField(
         null=True, editable=False, help_text="How many deliveries it leads, itself included."
     )
+    ordering_key = models.CharField(max_length=255, null=True, editable=False)
+    ordinal = models.BigIntegerField(null=True, editable=False)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -140,12 +152,25 @@ class Delivery(models.Model):
                         "waiting",
                         "held",
                         "gathering",
+                        "queued",
                         "batched",
                         "delivered",
                         "dead",
                         "discarded",
                     ]
                 ),
+            ),
+            models.UniqueConstraint(
+                name="delivery_under_way_once_per_ordering_key",
+                fields=["endpoint", "ordering_key"],
+                condition=models.Q(
+                    ordering_key__isnull=False, state__in=["pending", "sending", "waiting"]
+                ),
+            ),
+            models.CheckConstraint(
+                name="delivery_has_its_place_while_it_is_queued",
+                condition=~models.Q(state="queued")
+                | models.Q(ordering_key__isnull=False, ordinal__isnull=False),
             ),
             models.CheckConstraint(
                 name="delivery_has_a_lead_while_it_is_batched",
@@ -166,7 +191,10 @@ class Delivery(models.Model):
                     state__in=["delivered", "dead", "discarded"], ended_at__isnull=False
                 )
                 | models.Q(
-                    state__in=["pending", "sending", "waiting", "held", "gathering", "batched"],
+                    state__in=[
+                        *["pending", "sending", "waiting", "held"],
+                        *["gathering", "queued", "batched"],
+                    ],
                     ended_at__isnull=True,
                 ),
             ),
@@ -187,6 +215,11 @@ class Delivery(models.Model):
                 name="delivery_sending",
                 fields=["lease_expires_at"],
                 condition=models.Q(state="sending"),
+            ),
+            models.Index(
+                name="delivery_in_order",
+                fields=["endpoint", "ordering_key", "ordinal"],
+                condition=models.Q(ordering_key__isnull=False, state__in=["queued", "held"]),
             ),
             models.Index(
                 name="delivery_gathering",

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from deliveries import bell
+from deliveries import bell, ordering
 from deliveries.models import DeadLetter
 
 RETRY = """
@@ -19,27 +19,33 @@ RETRY = """
 # The delivery is locked before its dead letter, as record() and discard() do.
 REDRIVE = """
     WITH dead AS (
-        SELECT id FROM deliveries_delivery
-         WHERE id = ANY(%(ids)s) AND state = 'dead'
-         ORDER BY id FOR NO KEY UPDATE
+        SELECT delivery.id,
+               CASE WHEN endpoint.ordered AND ordering_key IS NOT NULL THEN 'queued'
+                    WHEN endpoint.batch_events IS NOT NULL THEN 'gathering'
+                    ELSE 'pending' END AS becomes
+          FROM deliveries_delivery delivery
+          JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
+         WHERE delivery.id = ANY(%(ids)s) AND delivery.state = 'dead'
+         ORDER BY delivery.id FOR NO KEY UPDATE OF delivery
     ), letter AS (
         UPDATE deliveries_deadletter SET resolution = %(resolution)s, resolved_at = now()
           FROM dead WHERE delivery_id = dead.id AND resolution = ''
     )
     UPDATE deliveries_delivery delivery
-       SET state = CASE WHEN endpoint.batch_events IS NULL THEN 'pending' ELSE 'gathering' END,
+       SET state = dead.becomes,
            lead_id = NULL, batch_size = NULL,
+           ordering_key = CASE dead.becomes WHEN 'queued' THEN ordering_key END,
            round_start = attempt_number, ended_at = NULL,
-           rung_at = CASE WHEN endpoint.batch_events IS NULL THEN now() END
-      FROM dead, subscriptions_endpoint endpoint
-     WHERE delivery.id = dead.id AND endpoint.id = delivery.endpoint_id
- RETURNING delivery.id, delivery.state, delivery.endpoint_id
+           rung_at = CASE dead.becomes WHEN 'pending' THEN now() END
+      FROM dead WHERE delivery.id = dead.id
+ RETURNING delivery.id, delivery.state, delivery.endpoint_id, delivery.ordering_key
 """
 
 DISCARD = """
     WITH doomed AS (
         SELECT id FROM deliveries_delivery
-         WHERE id = ANY(%(ids)s) AND state IN ('pending', 'waiting', 'held', 'gathering', 'dead')
+         WHERE id = ANY(%(ids)s)
+           AND state IN ('pending', 'waiting', 'held', 'gathering', 'queued', 'dead')
          ORDER BY id FOR NO KEY UPDATE
     ), letter AS (
         UPDATE deliveries_deadletter SET resolution = %(resolution)s, resolved_at = now()
@@ -48,7 +54,7 @@ DISCARD = """
     UPDATE deliveries_delivery delivery
        SET state = 'discarded', next_attempt_at = NULL, rung_at = NULL, ended_at = now()
       FROM doomed WHERE delivery.id = doomed.id
- RETURNING delivery.id
+ RETURNING delivery.id, delivery.endpoint_id, delivery.ordering_key
 """
 
 
@@ -69,10 +75,12 @@ def redrive(
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
         redriven = cursor.fetchall()
-        pending = [delivery for delivery, state, _ in redriven if state == "pending"]
-        gathering = {endpoint for _, state, endpoint in redriven if state == "gathering"}
+        pending = [delivery for delivery, state, *_ in redriven if state == "pending"]
+        gathering = {endpoint for _, state, endpoint, _ in redriven if state == "gathering"}
+        queues = [(endpoint, key) for _, state, endpoint, key in redriven if state == "queued"]
         transaction.on_commit(lambda: bell.ring(pending), robust=True)
         transaction.on_commit(lambda: bell.ring_for_batches(gathering), robust=True)
+        transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
     return [delivery for delivery, *_ in redriven]
 
 
@@ -81,6 +89,9 @@ def discard(
     resolution: DeadLetter.Resolution = DeadLetter.Resolution.DISCARDED,
 ) -> list[UUID]:
     """Give deliveries up that have not been delivered; returns which they were."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(DISCARD, {"ids": list(deliveries), "resolution": resolution.value})
-        return [row[0] for row in cursor.fetchall()]
+        discarded = cursor.fetchall()
+        queues = [(endpoint, key) for _, endpoint, key in discarded if key is not None]
+        transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
+    return [delivery for delivery, *_ in discarded]

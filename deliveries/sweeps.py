@@ -15,7 +15,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, operations
+from deliveries import batching, bell, operations, ordering
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -57,7 +57,8 @@ UNFINISHED_FAN_OUTS = """
 """
 
 STUCK = """
-    SELECT id, endpoint_id, attempt_number, round_start, batch_size FROM deliveries_delivery
+    SELECT id, endpoint_id, attempt_number, round_start, batch_size, ordering_key
+      FROM deliveries_delivery
      WHERE state = 'sending' AND lease_expires_at < now()
      ORDER BY lease_expires_at LIMIT %(limit)s
        FOR NO KEY UPDATE SKIP LOCKED
@@ -66,8 +67,12 @@ STUCK = """
 # Endpoint by endpoint through its index: what is held for others, however much, is not read.
 HELD = """
     WITH free AS (
-        SELECT delivery.id, endpoint.state,
-               endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL AS gathers
+        SELECT delivery.id,
+               CASE WHEN endpoint.state = 'deleted' THEN 'discarded'
+                    WHEN endpoint.ordered AND delivery.ordering_key IS NOT NULL THEN 'queued'
+                    WHEN endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL
+                         THEN 'gathering'
+                    ELSE 'pending' END AS becomes
           FROM subscriptions_endpoint endpoint
          CROSS JOIN LATERAL (
             SELECT id FROM deliveries_delivery
@@ -79,11 +84,10 @@ HELD = """
            FOR NO KEY UPDATE OF delivery SKIP LOCKED
     )
     UPDATE deliveries_delivery delivery
-       SET state = CASE WHEN free.state = 'deleted' THEN 'discarded'
-                        WHEN free.gathers THEN 'gathering'
-                        ELSE 'pending' END,
-           rung_at = CASE WHEN free.state = 'active' AND NOT free.gathers THEN now() END,
-           ended_at = CASE free.state WHEN 'deleted' THEN now() END
+       SET state = free.becomes,
+           rung_at = CASE free.becomes WHEN 'pending' THEN now() END,
+           ended_at = CASE free.becomes WHEN 'discarded' THEN now() END,
+           ordering_key = CASE free.becomes WHEN 'queued' THEN ordering_key END
       FROM free WHERE delivery.id = free.id
  RETURNING delivery.id, delivery.state
 """
@@ -243,6 +247,15 @@ def gathered() -> int:
         bell.ring(leads)
         formed += len(leads)
     return formed
+
+
+def queued() -> int:
+    """Let those move up whose queue stands still, and those leave whose endpoint wants no order."""
+    settings = part(DeliverySettings)
+    left = ordering.leave(settings.sweep_chunk * settings.sweep_chunks)
+    moved = ordering.advance(ordering.standing(settings.sweep_chunk * settings.sweep_chunks))
+    bell.ring(left + moved)
+    return len(left) + len(moved)
 
 
 def held_too_long() -> int:

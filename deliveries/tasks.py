@@ -60,8 +60,9 @@ def sweep_stuck() -> None:
 
 @shared_task(name="deliveries.sweep_held", ignore_result=True)
 def sweep_held() -> None:
-    """Release what is held for endpoints that are active again; form the batches that are late."""
+    """Release what is held for endpoints that are active again, or waits for others in vain."""
     sweeps.held()
+    sweeps.queued()
     sweeps.batched()
     sweeps.gathered()
 

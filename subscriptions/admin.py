@@ -365,7 +365,7 @@ class EndpointAdmin(LockingAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         main = ["subscriber", "url", "description", "max_in_flight"]
         shape = ["format", "payload", "projection", "gzip_above"]
-        batches = ["batch_events", "batch_seconds", "batch_bytes"]
+        batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
         fieldsets: list[Any] = [
             (None, {"fields": main}),
             ("What events look like", {"fields": [*shape, *batches]}),

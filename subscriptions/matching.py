@@ -9,7 +9,8 @@ from subscriptions.event_types import patterns_matching
 from subscriptions.ids import to_uuid
 
 MATCHING = """
-    SELECT DISTINCT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds
+    SELECT DISTINCT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds,
+           endpoint.ordered
       FROM subscriptions_subscription subscription
       JOIN subscriptions_endpoint endpoint ON endpoint.id = subscription.endpoint_id
      WHERE subscription.enabled
@@ -31,6 +32,7 @@ class Match:
     batch_events: int | None = None
     """How many events it gets in one request; None, where each goes alone."""
     batch_seconds: int = 0
+    ordered: bool = False
 
 
 def endpoints_matching(

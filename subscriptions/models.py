@@ -229,6 +229,10 @@ class Endpoint(models.Model):
         validators=[MinValueValidator(1024), MaxValueValidator(8 * 1024 * 1024)],
         help_text="So many bytes of data at most in one request; an event with more goes alone.",
     )
+    ordered = models.BooleanField(
+        default=False,
+        help_text="Whether events that share an ordering key arrive one after another, in order.",
+    )
     disabled_reason = models.CharField(max_length=200, blank=True)
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."
@@ -267,6 +271,10 @@ class Endpoint(models.Model):
                 ),
             ),
             models.CheckConstraint(
+                name="endpoint_has_order_or_batches",
+                condition=models.Q(ordered=False) | models.Q(batch_events=None),
+            ),
+            models.CheckConstraint(
                 name="endpoint_format_is_known",
                 condition=models.Q(format__in=["standard", "cloudevents", "cloudevents_binary"]),
             ),
@@ -290,6 +298,10 @@ class Endpoint(models.Model):
             self.shape.check()
         except InvalidShape as error:
             raise ValidationError({error.field: str(error)}) from error
+        if self.ordered and self.batch_events is not None:
+            raise ValidationError(
+                {"ordered": "Choose batches or order: there is no order in both."}
+            )
 
     @property
     def shown_credentials(self) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
+from deliveries.emit import MAX_KEY
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions.api.access import subscriber_of, visible
 from subscriptions.api.fields import EventTypeName, Id, OwnRow
@@ -34,6 +35,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
             "occurred_at",
             "created_at",
             "idempotency_key",
+            "ordering_key",
             "delivery_count",
             "fanned_out_at",
         ]
@@ -44,7 +46,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
         own = getattr(event, "own_delivery_count", None)
         if own is not None and event.subscriber_id is None:
             # One subscriber's view of an event for everybody: the rest of it is the producer's.
-            shown.update(delivery_count=own, idempotency_key=None)
+            shown.update(delivery_count=own, idempotency_key=None, ordering_key=None)
         return shown
 
 
@@ -89,6 +91,14 @@ class NewEventSerializer(Strict):
         default=None,
         help_text="Whose endpoints get it; everybody's that asked for such events, if left out. "
         "A key that is bound to a subscriber emits for that one.",
+    )
+    ordering_key = serializers.CharField(
+        max_length=MAX_KEY,
+        trim_whitespace=False,
+        allow_null=True,
+        default=None,
+        help_text="Events that share it arrive one after another, in order, at endpoints that ask "
+        "for that.",
     )
     occurred_at = serializers.DateTimeField(default=None, help_text="Now, if left out.")
 

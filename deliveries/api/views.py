@@ -53,6 +53,7 @@ WHY_NOT_RETRIED = {
     State.SENDING: "This delivery is being sent.",
     State.GATHERING: "This delivery is sent when its batch is full or has waited long enough.",
     State.BATCHED: "This delivery is in the batch of another: retry that one.",
+    State.QUEUED: "This delivery waits for an earlier one of its ordering key: retry that one.",
     State.HELD: "The endpoint is paused or disabled: resume it, and the delivery follows.",
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded.",

@@ -18,7 +18,7 @@ from webhooks.keys import Kind, signing_key
 CREDENTIALS = ["headers", "authentication"]
 SHAPE = [
     *["format", "payload", "projection", "gzip_above"],
-    *["batch_events", "batch_seconds", "batch_bytes"],
+    *["batch_events", "batch_seconds", "batch_bytes", "ordered"],
 ]
 
 

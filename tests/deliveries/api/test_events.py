@@ -29,6 +29,7 @@ def test_an_event_is_emitted_to_whoever_asked_for_it(
         "occurred_at": "2026-07-01T12:00:00Z",
         "created_at": written(event.created_at),
         "idempotency_key": None,
+        "ordering_key": None,
         "delivery_count": 1,
         "fanned_out_at": written(event.fanned_out_at),
     }
