@@ -11,6 +11,7 @@ from uuid_utils.compat import uuid7
 from deliveries.conf import DeliverySettings
 from deliveries.models import Event
 from subscriptions.conf import part
+from subscriptions.filtering import note_failures, sift
 from subscriptions.ids import to_uuid
 from subscriptions.matching import Match, endpoints_matching
 
@@ -31,10 +32,10 @@ MAKE_DELIVERIES = f"WITH event AS (SELECT %(event)s::uuid AS id) {DELIVERIES}"
 WRITE_EVENT = f"""
     WITH event AS (
         INSERT INTO deliveries_event
-               (id, type, subscriber_id, payload, occurred_at, created_at, idempotency_key,
-                delivery_count, fanned_out_at)
-        VALUES (%(event)s, %(type)s, %(subscriber)s, %(payload)s, %(occurred_at)s, %(created_at)s,
-                %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s)
+               (id, type, subscriber_id, channels, payload, occurred_at, created_at,
+                idempotency_key, delivery_count, fanned_out_at)
+        VALUES (%(event)s, %(type)s, %(subscriber)s, %(channels)s, %(payload)s, %(occurred_at)s,
+                %(created_at)s, %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s)
             ON CONFLICT DO NOTHING
      RETURNING id
     ), delivery AS ({DELIVERIES})
@@ -55,6 +56,7 @@ def write_event(event: Event, matches: Sequence[Match]) -> list[UUID] | None:
                 "event": to_uuid(event.pk),
                 "type": event.type,
                 "subscriber": event.subscriber_id and to_uuid(event.subscriber_id),
+                "channels": event.channels,
                 "payload": event.payload,
                 "occurred_at": event.occurred_at,
                 "created_at": event.created_at,
@@ -101,18 +103,26 @@ def fan_out_chunk(event_id: str) -> list[UUID] | None:
         event = (
             Event.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(pk=event_id, fanned_out_at=None)
-            .only("type", "subscriber_id", "fan_out_after")
+            .only("type", "subscriber_id", "channels", "fan_out_after")
             .first()
         )
         if event is None:
             return None
         matches = endpoints_matching(
-            event.type, subscriber=event.subscriber_id, limit=chunk, after=event.fan_out_after
+            event.type,
+            subscriber=event.subscriber_id,
+            channels=event.channels,
+            limit=chunk,
+            after=event.fan_out_after,
         )
-        made, pending = make_deliveries(event.pk, matches)
+        sifted = sift(matches, lambda: event.data)
+        made, pending = make_deliveries(event.pk, sifted.passing)
+        # How far it got goes by what was looked at, not by what the filters left of it.
+        looked_at = matches[: sifted.judged]
         Event.objects.filter(pk=event_id).update(
             delivery_count=F("delivery_count") + made,
-            fan_out_after=matches[-1].endpoint if matches else event.fan_out_after,
-            fanned_out_at=timezone.now() if len(matches) < chunk else None,
+            fan_out_after=looked_at[-1].endpoint if looked_at else event.fan_out_after,
+            fanned_out_at=timezone.now() if len(looked_at) == len(matches) < chunk else None,
         )
+        note_failures(event.pk, sifted.failures)
     return pending

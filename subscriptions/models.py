@@ -15,9 +15,12 @@ from rest_framework_api_key.models import AbstractAPIKey
 
 from subscriptions import encryption
 from subscriptions.authentication import Authentication
+from subscriptions.channels import MAX_CHANNELS, InvalidChannels, normalized
+from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
+from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
 from subscriptions.ids import IdField
 from subscriptions.rates import RATE_PATTERN
 from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url
@@ -284,8 +287,27 @@ class Endpoint(models.Model):
             self.save(update_fields=["state", "credentials", "credentials_shown"])
 
 
+def check_channels(channels: list[str]) -> None:
+    """Raise ValidationError unless all of them are channels, and not too many."""
+    try:
+        normalized(channels)
+    except InvalidChannels as error:
+        raise ValidationError(str(error), code="invalid_channels") from error
+
+
+def check_filter(filter: str) -> None:
+    """Raise ValidationError unless `filter` is a JMESPath expression, and not too large."""
+    try:
+        Expression.parse(filter)
+    except InvalidExpression as error:
+        raise ValidationError(str(error), code="invalid_filter") from error
+
+
 class Subscription(models.Model):
-    """An endpoint's wish for the events whose type matches a pattern."""
+    """An endpoint's wish for the events whose type matches a pattern.
+
+    And, if it says so, that are on one of its channels and pass its filter.
+    """
 
     id = IdField(prefix="sbn")
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="subscriptions")
@@ -299,14 +321,51 @@ class Subscription(models.Model):
         ],
         help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
     )
+    # NULL, and never {}, asks for all: PostgreSQL knows how many of those there are.
+    channels = ArrayField(
+        models.CharField(max_length=MAX_CHANNEL_LENGTH),
+        null=True,
+        blank=True,
+        validators=[check_channels],
+        help_text="Only events on one of these channels (eu, project-42); all, where empty.",
+    )
+    filter = models.CharField(
+        max_length=MAX_BYTES,
+        blank=True,
+        default="",
+        validators=[check_filter],
+        help_text="Only events whose data makes this JMESPath expression true, as in "
+        "amount > `100`; all, where empty.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    filter_failures = models.PositiveBigIntegerField(
+        default=0,
+        editable=False,
+        help_text="How many events the filter could not tell of; they were let through.",
+    )
+    filter_failed_at = models.DateTimeField(null=True, editable=False)
+    filter_error = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="Why, the last time."
+    )
 
     class Meta:
-        ordering = ["pattern"]
+        ordering = ["pattern", "id"]
         constraints = [
             models.UniqueConstraint(
-                name="subscription_pattern_once_per_endpoint", fields=["endpoint", "pattern"]
+                name="subscription_pattern_once_per_endpoint",
+                fields=["endpoint", "pattern", "filter"],
+                condition=models.Q(channels__isnull=True),
+            ),
+            models.UniqueConstraint(
+                name="subscription_pattern_once_per_endpoint_and_channels",
+                fields=["endpoint", "pattern", "filter", "channels"],
+                condition=models.Q(channels__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="subscription_names_some_channels_or_none",
+                condition=models.Q(channels__isnull=True)
+                | models.Q(channels__len__gt=0, channels__len__lte=MAX_CHANNELS),
             ),
             models.CheckConstraint(
                 name="subscription_pattern_is_well_formed",
@@ -323,6 +382,15 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.pattern
+
+    @property
+    def wish(self) -> tuple[str, tuple[str, ...], str]:
+        """What is asked for: the endpoint asks for it once."""
+        return self.pattern, tuple(self.channels or ()), self.filter
+
+    def forget_failures(self) -> None:
+        """Begin to count anew, for the caller to save: the filter is another."""
+        self.filter_failures, self.filter_failed_at, self.filter_error = 0, None, ""
 
 
 class SigningSecretManager(models.Manager["SigningSecret"]):

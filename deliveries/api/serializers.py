@@ -9,7 +9,7 @@ from rest_framework.reverse import reverse
 
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions.api.access import subscriber_of, visible
-from subscriptions.api.fields import EventTypeName, Id, OwnRow
+from subscriptions.api.fields import Channels, EventTypeName, Id, OwnRow
 from subscriptions.api.serializers import Strict
 from subscriptions.models import Subscriber
 
@@ -25,12 +25,15 @@ ANY = "any"
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
+    channels = Channels(read_only=True)
+
     class Meta:
         model = Event
         fields = [
             "id",
             "type",
             "subscriber",
+            "channels",
             "occurred_at",
             "created_at",
             "idempotency_key",
@@ -89,6 +92,11 @@ class NewEventSerializer(Strict):
         default=None,
         help_text="Whose endpoints get it; everybody's that asked for such events, if left out. "
         "A key that is bound to a subscriber emits for that one.",
+    )
+    channels = Channels(
+        required=False,
+        help_text="Labels of the event, ten at most. A subscription that asks for channels gets "
+        "only events that have one of them.",
     )
     occurred_at = serializers.DateTimeField(default=None, help_text="Now, if left out.")
 

@@ -26,6 +26,7 @@ def test_an_event_is_emitted_to_whoever_asked_for_it(
         "id": event.pk,
         "type": "invoice.paid",
         "subscriber": None,
+        "channels": [],
         "occurred_at": "2026-07-01T12:00:00Z",
         "created_at": written(event.created_at),
         "idempotency_key": None,

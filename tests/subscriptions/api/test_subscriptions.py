@@ -24,8 +24,13 @@ def test_a_subscription_is_added_switched_off_and_on_and_deleted(
         "id": subscription.pk,
         "endpoint": endpoint.pk,
         "pattern": "invoice.*",
+        "channels": [],
+        "filter": "",
         "enabled": True,
         "created_at": written(subscription.created_at),
+        "filter_failures": 0,
+        "filter_failed_at": None,
+        "filter_error": "",
     }
     assert api.patch(path, {"enabled": False}).json() == {**shown, "enabled": False}
     subscription.refresh_from_db()
