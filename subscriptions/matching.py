@@ -1,5 +1,6 @@
 """Which endpoints get an event, as far as its type and its channels tell."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -19,7 +20,7 @@ MATCHING = """
       JOIN subscriptions_endpoint endpoint ON endpoint.id = subscription.endpoint_id
      WHERE subscription.enabled
        AND subscription.pattern = ANY(%(patterns)s)
-       AND (subscription.channels IS NULL OR subscription.channels && %(channels)s::varchar[])
+       AND (subscription.channels = '{}' OR subscription.channels && %(channels)s::varchar[])
        AND endpoint.state <> 'deleted'
        AND (%(subscriber)s::uuid IS NULL OR endpoint.subscriber_id = %(subscriber)s)
        AND (%(after)s::uuid IS NULL OR endpoint.id > %(after)s)
@@ -63,4 +64,7 @@ def endpoints_matching(
                 "limit": limit,
             },
         )
-        return [Match(*row) for row in cursor.fetchall()]
+        return [
+            Match(endpoint, state, filters and json.loads(filters))
+            for endpoint, state, filters in cursor.fetchall()
+        ]

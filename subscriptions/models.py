@@ -321,10 +321,9 @@ class Subscription(models.Model):
         ],
         help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
     )
-    # NULL, and never {}, asks for all: PostgreSQL knows how many of those there are.
     channels = ArrayField(
         models.CharField(max_length=MAX_CHANNEL_LENGTH),
-        null=True,
+        default=list,
         blank=True,
         validators=[check_channels],
         help_text="Only events on one of these channels (eu, project-42); all, where empty.",
@@ -353,19 +352,12 @@ class Subscription(models.Model):
         ordering = ["pattern", "id"]
         constraints = [
             models.UniqueConstraint(
-                name="subscription_pattern_once_per_endpoint",
-                fields=["endpoint", "pattern", "filter"],
-                condition=models.Q(channels__isnull=True),
-            ),
-            models.UniqueConstraint(
-                name="subscription_pattern_once_per_endpoint_and_channels",
-                fields=["endpoint", "pattern", "filter", "channels"],
-                condition=models.Q(channels__isnull=False),
+                name="subscription_wish_once_per_endpoint",
+                fields=["endpoint", "pattern", "channels", "filter"],
             ),
             models.CheckConstraint(
-                name="subscription_names_some_channels_or_none",
-                condition=models.Q(channels__isnull=True)
-                | models.Q(channels__len__gt=0, channels__len__lte=MAX_CHANNELS),
+                name="subscription_channels_are_not_too_many",
+                condition=models.Q(channels__len__lte=MAX_CHANNELS),
             ),
             models.CheckConstraint(
                 name="subscription_pattern_is_well_formed",
@@ -386,7 +378,18 @@ class Subscription(models.Model):
     @property
     def wish(self) -> tuple[str, tuple[str, ...], str]:
         """What is asked for: the endpoint asks for it once."""
-        return self.pattern, tuple(self.channels or ()), self.filter
+        return self.pattern, tuple(self.channels), self.filter
+
+    def clean(self) -> None:
+        """Raise ValidationError where the endpoint asks for the same elsewhere."""
+        same = Subscription.objects.filter(
+            endpoint=self.endpoint_id,
+            pattern=self.pattern,
+            channels=self.channels,
+            filter=self.filter,
+        )
+        if same.exclude(pk=self.pk).exists():
+            raise ValidationError("The endpoint has such a subscription already.")
 
     def forget_failures(self) -> None:
         """Begin to count anew, for the caller to save: the filter is another."""

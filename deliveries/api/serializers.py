@@ -8,9 +8,11 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.trying import LATEST, VALUE_SHOWN, Trial
 from subscriptions.api.access import subscriber_of, visible
 from subscriptions.api.fields import Channels, EventTypeName, Id, OwnRow
-from subscriptions.api.serializers import Strict
+from subscriptions.api.serializers import Strict, WishSerializer
+from subscriptions.explaining import Reason
 from subscriptions.models import Subscriber
 
 SHOWN = 100
@@ -102,6 +104,47 @@ class NewEventSerializer(Strict):
 
     def validate_subscriber(self, subscriber: Subscriber | None) -> Subscriber | str | None:
         return subscriber or subscriber_of(self.context["request"])
+
+
+class ExampleEventSerializer(Strict):
+    type = EventTypeName()
+    data = serializers.JSONField(allow_null=True)  # type: ignore[assignment]
+    channels = Channels(required=False)
+
+
+class TrySerializer(WishSerializer):
+    event = ExampleEventSerializer(
+        required=False, help_text=f"An example; the last {LATEST} events, if left out."
+    )
+    subscriber = OwnRow(
+        owner="pk",
+        queryset=Subscriber.objects.all(),
+        allow_null=True,
+        default=None,
+        help_text="Whose last events, and those for everybody, are meant; all, if left out.",
+    )
+
+    class Meta(WishSerializer.Meta):
+        fields = [*WishSerializer.Meta.fields, "event", "subscriber"]
+
+
+class TrialSerializer(serializers.Serializer[Trial]):
+    event = Id("evt", allow_null=True, help_text="Null for an example.")
+    type = serializers.CharField(source="occurrence.type")
+    channels = serializers.ListField(child=serializers.CharField(), source="occurrence.channels")
+    matched = serializers.BooleanField(source="explanation.matched")
+    decided_by = serializers.ChoiceField(list(Reason), source="explanation.reason")
+    explanation = serializers.CharField(source="explanation.sentence")
+    evaluates_to = serializers.CharField(
+        allow_null=True,
+        help_text=f"What the filter makes of the data, as JSON, of which {VALUE_SHOWN} characters "
+        "are shown; null where it was not asked, or has no value.",
+    )
+    filter_error = serializers.CharField(help_text="Why it has no value.")
+
+
+class TrialsSerializer(serializers.Serializer[Any]):
+    results = TrialSerializer(many=True)
 
 
 class EventFilters(Strict):

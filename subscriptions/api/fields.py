@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from subscriptions.api.access import visible
-from subscriptions.channels import CHANNEL_PATTERN, MAX_CHANNELS, normalized
+from subscriptions.channels import CHANNEL_PATTERN, MAX_CHANNELS, InvalidChannels, normalized
 from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN
 from subscriptions.expressions import MAX_BYTES
@@ -72,7 +72,10 @@ class Channels(serializers.ListField):
         return instance.channels or []
 
     def to_internal_value(self, data: Any) -> Any:
-        return normalized(super().to_internal_value(data)) or None
+        try:
+            return normalized(super().to_internal_value(data))
+        except InvalidChannels as error:
+            raise serializers.ValidationError(str(error)) from error
 
 
 class Filter(serializers.CharField):

@@ -1,6 +1,7 @@
 """How subscribers, endpoints and what they ask for look from outside."""
 
 from collections.abc import Mapping
+from copy import copy
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -118,7 +119,7 @@ class Wish(serializers.Field):  # type: ignore[type-arg]
         return wish.validated_data
 
     def to_representation(self, subscription: Subscription) -> Any:
-        if subscription.channels is None and not subscription.filter:
+        if not subscription.channels and not subscription.filter:
             return subscription.pattern
         return WishSerializer(subscription).data
 
@@ -276,11 +277,10 @@ class SubscriptionSerializer(WishSerializer):
         read_only_fields = ["endpoint", "pattern"]
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
-        names = ["endpoint", "pattern", "channels", "filter"]
-        before = self.instance or Subscription()
-        asked = {n: given[n] if n in given else getattr(before, n) for n in names}
-        if Subscription.objects.filter(**asked).exclude(pk=before.pk).exists():
-            raise serializers.ValidationError("The endpoint has such a subscription already.")
+        asking = Subscription() if self.instance is None else copy(self.instance)
+        for name, value in given.items():
+            setattr(asking, name, value)
+        asking.clean()
         return given
 
     def update(self, subscription: Subscription, changes: dict[str, Any]) -> Subscription:
