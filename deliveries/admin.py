@@ -157,6 +157,7 @@ class EventAdmin(HistoryAdmin):
         "id",
         "type",
         "subscriber",
+        "channels",
         "occurred_at",
         "created_at",
         "idempotency_key",

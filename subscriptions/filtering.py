@@ -70,7 +70,8 @@ def judge(expression: str, data: Any) -> Verdict:
         passes=bool(error) or is_true(value),
         value=value,
         error=error,
-        steps=MAX_STEPS - max(budget.left, 0),
+        # To parse an expression takes as long as a step a character, unless it is remembered.
+        steps=len(expression) + MAX_STEPS - max(budget.left, 0),
     )
 
 

@@ -110,8 +110,8 @@ def test_all_else_is_true(value: Any) -> None:
         ("a" * (MAX_BYTES + 1), None, "1025 bytes: 1024 are the limit"),
         ("'" + "ü" * (MAX_BYTES // 2) + "'", None, "1026 bytes: 1024 are the limit"),
         ("(" * 500 + "a" + ")" * 500, None, "nested too deeply"),
-        ("!" * MAX_DEPTH + "a", None, "nested too deeply: 40 levels"),
-        ("[" + "@," * MAX_NODES + "@]", None, "too many parts: 250 are the limit"),
+        ("!" * MAX_DEPTH + "a", None, "nested too deeply: 50 levels"),
+        ("[" + "@," * MAX_NODES + "@]", None, "too many parts: 400 are the limit"),
     ],
 )
 def test_what_is_no_expression_is_refused_with_the_place_and_the_reason(
