@@ -5,6 +5,7 @@ runs code, reads a file or reaches beyond the data that it is given. Evaluation 
 not in seconds, so that it ends in the same way on every machine.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator
@@ -219,11 +220,12 @@ def _check_tree(tree: Any, text: str) -> None:
             )
         elif node["type"] == "slice" and node["children"][2] == 0:
             raise InvalidExpression("A slice cannot go in steps of 0.")
-        elif node["type"] == "literal":
+        elif node["type"] in ("literal", "key_val_pair"):
             try:
-                Budget().spend_on(node["value"])
-            except EvaluationError:
-                raise InvalidExpression("A literal has a number that JSON cannot say.") from None
+                # Python reads more than it can write: NaN, 1e999, "\ud800".
+                json.dumps(node["value"], allow_nan=False, ensure_ascii=False).encode()
+            except ValueError as error:
+                raise InvalidExpression(f"A literal says what JSON cannot: {error}.") from None
 
 
 def _check_call(node: Any, text: str) -> None:
@@ -248,7 +250,7 @@ def _takes_expression(parent: Any, node: Any) -> bool:
     if parent is None or parent["type"] != "function_expression":
         return False
     place = TAKES_EXPRESSION.get(parent["value"])
-    return place is not None and parent["children"][place : place + 1] == [node]
+    return place is not None and parent["children"][place] is node
 
 
 class _Functions(Functions):

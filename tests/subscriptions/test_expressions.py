@@ -105,8 +105,11 @@ def test_all_else_is_true(value: Any) -> None:
         ("to_string(&a)", None, "can only be given to"),
         ("sort_by(&a, &b)", None, "can only be given to"),
         ("a[::0]", None, "steps of 0"),
-        ("`NaN`", None, "a number that JSON cannot say"),
-        ("`[1e999]`", None, "a number that JSON cannot say"),
+        ("map(&a, &a)", None, "can only be given to"),
+        ("`NaN`", None, "what JSON cannot"),
+        ("`[1e999]`", None, "what JSON cannot"),
+        (r'`"\ud800"`', None, "what JSON cannot"),
+        (r'{"\ud800": a}', None, "what JSON cannot"),
         ("a" * (MAX_BYTES + 1), None, "1025 bytes: 1024 are the limit"),
         ("'" + "ü" * (MAX_BYTES // 2) + "'", None, "1026 bytes: 1024 are the limit"),
         ("(" * 500 + "a" + ")" * 500, None, "nested too deeply"),
@@ -265,7 +268,8 @@ EXPRESSIONS = st.recursive(NAMES | st.just("@") | LITERALS, _grown, max_leaves=1
 
 
 def assert_is_json(value: Any) -> None:
-    assert json.loads(json.dumps(value, allow_nan=False)) == value
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    assert json.loads(text) == value
 
 
 @given(EXPRESSIONS, JSON, st.integers(0, 300))
@@ -291,10 +295,12 @@ def test_whatever_is_written_and_sent_an_expression_has_json_for_a_value_or_says
 
 
 @given(st.text(st.sampled_from("ab@*.[]{}()?!&|=<>:,'\"`\\0-1 \0é#"), max_size=30) | st.text())
+@example(r'`"\ud800"`')
+@example("map(@)")
 def test_whatever_text_comes_it_is_an_expression_or_is_refused(text: str) -> None:
     try:
         parsed = Expression.parse(text)
     except InvalidExpression:
         return
     with contextlib.suppress(EvaluationError):
-        parsed.evaluate(PAID)
+        assert_is_json(parsed.evaluate(PAID))
