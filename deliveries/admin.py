@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import flatten
+from django.contrib.admin.utils import flatten, unquote
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,17 +23,20 @@ from django.utils.safestring import SafeString
 from deliveries import operations
 from deliveries.emit import TEST_EVENT, emit_test_event
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.try_form import ASKED, TryForm
+from deliveries.trying import Trial, latest, try_on_events, try_on_example
 from subscriptions.admin import (
     EndpointAdmin,
     RecordAdmin,
     RecordInline,
     SubscriberFilter,
     SubscriberForm,
+    SubscriptionAdmin,
     mark,
     moment,
 )
 from subscriptions.ids import lowest_uuid_at, to_uuid
-from subscriptions.models import Endpoint, EndpointQuerySet
+from subscriptions.models import Endpoint, EndpointQuerySet, Subscription
 
 if TYPE_CHECKING:
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
@@ -158,6 +163,7 @@ class EventAdmin(HistoryAdmin):
         "id",
         "type",
         "subscriber",
+        "channels",
         "occurred_at",
         "created_at",
         "idempotency_key",
@@ -436,6 +442,54 @@ class DeadLetterAdmin(HistoryAdmin):
         deliveries = letters.filter(resolution="").values_list("delivery", flat=True)
         changed = operation([to_uuid(delivery) for delivery in deliveries])
         self.report(request, len(changed), chosen, done)
+
+
+admin.site.unregister(Subscription)
+
+
+@admin.register(Subscription)
+class TriedSubscriptionAdmin(SubscriptionAdmin):
+    """A subscription that can be tried out on events, as it is or with other words."""
+
+    change_form_template = "admin/subscriptions/subscription/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.try_out)
+        return [
+            path("<path:key>/try/", view, name="subscriptions_subscription_try"),
+            *super().get_urls(),
+        ]
+
+    def try_out(self, request: HttpRequest, key: str) -> HttpResponse:
+        if not (
+            self.has_view_permission(request) and request.user.has_perm("deliveries.view_event")
+        ):
+            raise PermissionDenied
+        try:
+            subscription = Subscription.objects.select_related("endpoint").get(pk=unquote(key))
+        except (Subscription.DoesNotExist, ValidationError):
+            raise Http404 from None
+        words = {name: getattr(subscription, name) for name in ASKED}
+        form = TryForm(request.POST if request.method == "POST" else words)
+        trials: list[Trial] = []
+        if form.is_valid():
+            asked, example = form.subscription(), form.example()
+            if example is None:
+                owner = subscription.endpoint.subscriber_id
+                trials = try_on_events(asked, latest(Event.objects.all(), owner))
+            else:
+                trials = try_on_example(asked, example)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Try it",
+            "subtitle": str(subscription),
+            "opts": self.opts,
+            "original": subscription,
+            "media": self.media,
+            "form": form,
+            "trials": trials,
+        }
+        return TemplateResponse(request, "admin/subscriptions/subscription/try_out.html", context)
 
 
 admin.site.unregister(Endpoint)

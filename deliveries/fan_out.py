@@ -14,6 +14,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.models import Event
 from deliveries.ordering import Queue
 from subscriptions.conf import part
+from subscriptions.filtering import note_failures, sift
 from subscriptions.ids import to_uuid
 from subscriptions.matching import Match, endpoints_matching
 
@@ -40,10 +41,11 @@ MAKE_DELIVERIES = f"""
 WRITE_EVENT = f"""
     WITH event AS (
         INSERT INTO deliveries_event
-               (id, type, subscriber_id, payload, occurred_at, created_at, idempotency_key,
-                delivery_count, fanned_out_at, ordering_key, ordinal)
-        VALUES (%(event)s, %(type)s, %(subscriber)s, %(payload)s, %(occurred_at)s, %(created_at)s,
-                %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s, %(ordering_key)s,
+               (id, type, subscriber_id, channels, payload, occurred_at, created_at,
+                idempotency_key, delivery_count, fanned_out_at, ordering_key, ordinal)
+        VALUES (%(event)s, %(type)s, %(subscriber)s, %(channels)s, %(payload)s, %(occurred_at)s,
+                %(created_at)s, %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s,
+                %(ordering_key)s,
                 CASE WHEN %(ordering_key)s::text IS NOT NULL
                      THEN nextval('deliveries_ordinal') END)
             ON CONFLICT DO NOTHING
@@ -86,6 +88,7 @@ def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
                 "event": to_uuid(event.pk),
                 "type": event.type,
                 "subscriber": event.subscriber_id and to_uuid(event.subscriber_id),
+                "channels": event.channels,
                 "payload": event.payload,
                 "occurred_at": event.occurred_at,
                 "created_at": event.created_at,
@@ -150,18 +153,26 @@ def fan_out_chunk(event_id: str) -> Made | None:
         event = (
             Event.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(pk=event_id, fanned_out_at=None)
-            .only("type", "subscriber_id", "fan_out_after", "ordering_key")
+            .only("type", "subscriber_id", "channels", "fan_out_after", "ordering_key")
             .first()
         )
         if event is None:
             return None
         matches = endpoints_matching(
-            event.type, subscriber=event.subscriber_id, limit=chunk, after=event.fan_out_after
+            event.type,
+            subscriber=event.subscriber_id,
+            channels=event.channels,
+            limit=chunk,
+            after=event.fan_out_after,
         )
-        made = make_deliveries(event, matches)
+        sifted = sift(matches, lambda: event.data)
+        made = make_deliveries(event, sifted.passing)
+        # How far it got goes by what was looked at, not by what the filters left of it.
+        looked_at = matches[: sifted.judged]
         Event.objects.filter(pk=event_id).update(
             delivery_count=F("delivery_count") + made.count,
-            fan_out_after=matches[-1].endpoint if matches else event.fan_out_after,
-            fanned_out_at=timezone.now() if len(matches) < chunk else None,
+            fan_out_after=looked_at[-1].endpoint if looked_at else event.fan_out_after,
+            fanned_out_at=timezone.now() if len(looked_at) == len(matches) < chunk else None,
         )
+        note_failures(event.pk, sifted.failures)
     return made

@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
+from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.event_types import MAX_LENGTH
 from subscriptions.ids import IdField
 from subscriptions.models import Endpoint, Subscriber
@@ -24,6 +26,12 @@ class Event(models.Model):
         blank=True,
         db_index=False,
         help_text="Whose endpoints get it; everybody's that asked for it, where empty.",
+    )
+    channels = ArrayField(
+        models.CharField(max_length=MAX_CHANNEL_LENGTH),
+        null=True,
+        blank=True,
+        help_text="What it is labelled with; subscriptions may ask for some labels alone.",
     )
     payload = models.TextField(help_text="The event's data: the JSON text, as it is sent.")
     occurred_at = models.DateTimeField(default=timezone.now)

@@ -21,7 +21,9 @@ from django.forms import (
     Media,
     ModelChoiceField,
     MultipleChoiceField,
+    Textarea,
 )
+from django.forms.models import ModelForm as PlainModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -50,9 +52,11 @@ from webhooks.keys import Kind
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
+    ModelForm = PlainModelForm[Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    ModelForm = PlainModelForm
 
 logger = logging.getLogger(__name__)
 
@@ -227,11 +231,60 @@ class SubscriberAdmin(LockingAdmin):
         return format_html('<a href="{}">{}</a>', url, subscriber.endpoint_count)
 
 
+class SubscriptionForm(ModelForm):
+    """Takes channels and the filter as a person writes them."""
+
+    class Meta:
+        widgets = {"filter": Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"})}
+
+    def clean_channels(self) -> list[str]:
+        return sorted(set(self.cleaned_data["channels"]))
+
+    def save(self, commit: bool = True) -> Subscription:
+        if "filter" in self.changed_data:
+            self.instance.forget_failures()
+        saved: Subscription = super().save(commit)
+        return saved
+
+
 class SubscriptionInline(TabularInline):
     model = Subscription
-    fields = ["pattern", "enabled", "created_at"]
+    form = SubscriptionForm
+    fields = ["pattern", "channels", "filter", "enabled", "created_at"]
     readonly_fields = ["created_at"]
     extra = 1
+    show_change_link = True
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(LockingAdmin):
+    list_display = ["pattern", "on_channels", "filter", "endpoint", "enabled", "failures"]
+    list_filter = ["enabled"]
+    list_select_related = ["endpoint"]
+    search_fields = ["pattern", "endpoint__url"]
+    search_help_text = (
+        "By pattern, URL, or the full id of a subscription, an endpoint or a subscriber."
+    )
+    id_lookups = {"sbn": "pk", "ep": "endpoint", "sub": "endpoint__subscriber"}
+    form = SubscriptionForm
+    readonly_fields = [
+        *["id", "endpoint", "pattern", "created_at"],
+        *["filter_failures", "filter_failed_at", "filter_error"],
+    ]
+    fields = [*readonly_fields[:3], "channels", "filter", "enabled", *readonly_fields[3:]]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # on the endpoint's page
+
+    @admin.display(description="channels")
+    def on_channels(self, subscription: Subscription) -> str:
+        return ", ".join(subscription.channels) or "all"
+
+    @admin.display(description="filter failures", ordering="filter_failures")
+    def failures(self, subscription: Subscription) -> SafeString:
+        if not subscription.filter_failures:
+            return mark("no failures", "over")
+        return mark(f"failed {subscription.filter_failures} times", "bad")
 
 
 class SigningSecretInline(RecordInline):
@@ -450,7 +503,8 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.display
     def subscribes_to(self, endpoint: Endpoint) -> str:
-        patterns = [wish.pattern for wish in endpoint.subscriptions.all() if wish.enabled]
+        enabled = [wish.pattern for wish in endpoint.subscriptions.all() if wish.enabled]
+        patterns = list(dict.fromkeys(enabled))
         more = len(patterns) - PATTERNS_SHOWN
         shown = ", ".join(patterns[:PATTERNS_SHOWN])
         return f"{shown} and {more} more" if more > 0 else shown

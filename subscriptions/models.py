@@ -15,10 +15,12 @@ from rest_framework_api_key.models import AbstractAPIKey
 
 from subscriptions import encryption
 from subscriptions.authentication import Authentication
+from subscriptions.channels import MAX_CHANNELS, InvalidChannels, normalized
+from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
-from subscriptions.expressions import MAX_BYTES
+from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
 from subscriptions.ids import IdField
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
@@ -373,8 +375,27 @@ class Endpoint(models.Model):
             self.save(update_fields=["state", "credentials", "credentials_shown"])
 
 
+def check_channels(channels: list[str]) -> None:
+    """Raise ValidationError unless all of them are channels, and not too many."""
+    try:
+        normalized(channels)
+    except InvalidChannels as error:
+        raise ValidationError(str(error), code="invalid_channels") from error
+
+
+def check_filter(filter: str) -> None:
+    """Raise ValidationError unless `filter` is a JMESPath expression, and not too large."""
+    try:
+        Expression.parse(filter)
+    except InvalidExpression as error:
+        raise ValidationError(str(error), code="invalid_filter") from error
+
+
 class Subscription(models.Model):
-    """An endpoint's wish for the events whose type matches a pattern."""
+    """An endpoint's wish for the events whose type matches a pattern.
+
+    And, if it says so, that are on one of its channels and pass its filter.
+    """
 
     id = IdField(prefix="sbn")
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="subscriptions")
@@ -388,14 +409,43 @@ class Subscription(models.Model):
         ],
         help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
     )
+    channels = ArrayField(
+        models.CharField(max_length=MAX_CHANNEL_LENGTH),
+        default=list,
+        blank=True,
+        validators=[check_channels],
+        help_text="Only events on one of these channels (eu, project-42); all, where empty.",
+    )
+    filter = models.CharField(
+        max_length=MAX_BYTES,
+        blank=True,
+        default="",
+        validators=[check_filter],
+        help_text="Only events whose data makes this JMESPath expression true, as in "
+        "amount > `100`; all, where empty.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    filter_failures = models.PositiveBigIntegerField(
+        default=0,
+        editable=False,
+        help_text="How many events the filter could not tell of; they were let through.",
+    )
+    filter_failed_at = models.DateTimeField(null=True, editable=False)
+    filter_error = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="Why, the last time."
+    )
 
     class Meta:
-        ordering = ["pattern"]
+        ordering = ["pattern", "id"]
         constraints = [
             models.UniqueConstraint(
-                name="subscription_pattern_once_per_endpoint", fields=["endpoint", "pattern"]
+                name="subscription_wish_once_per_endpoint",
+                fields=["endpoint", "pattern", "channels", "filter"],
+            ),
+            models.CheckConstraint(
+                name="subscription_channels_are_not_too_many",
+                condition=models.Q(channels__len__lte=MAX_CHANNELS),
             ),
             models.CheckConstraint(
                 name="subscription_pattern_is_well_formed",
@@ -412,6 +462,26 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.pattern
+
+    @property
+    def wish(self) -> tuple[str, tuple[str, ...], str]:
+        """What is asked for: the endpoint asks for it once."""
+        return self.pattern, tuple(self.channels), self.filter
+
+    def clean(self) -> None:
+        """Raise ValidationError where the endpoint asks for the same elsewhere."""
+        same = Subscription.objects.filter(
+            endpoint=self.endpoint_id,
+            pattern=self.pattern,
+            channels=self.channels,
+            filter=self.filter,
+        )
+        if same.exclude(pk=self.pk).exists():
+            raise ValidationError("The endpoint has such a subscription already.")
+
+    def forget_failures(self) -> None:
+        """Begin to count anew, for the caller to save: the filter is another."""
+        self.filter_failures, self.filter_failed_at, self.filter_error = 0, None, ""
 
 
 class SigningSecretManager(models.Manager["SigningSecret"]):

@@ -163,6 +163,19 @@ def _forget(subscriber: Subscriber) -> None:
                 },
             ),
             OpenApiExample(
+                "An endpoint that wants some events alone",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": [
+                        "user.created",
+                        {"pattern": "invoice.*", "filter": "amount > `100`"},
+                        {"pattern": "*", "channels": ["project-42"]},
+                    ],
+                },
+            ),
+            OpenApiExample(
                 "An endpoint that wants an OAuth2 token and a header of its own",
                 request_only=True,
                 value={
@@ -303,14 +316,36 @@ def _shown(secret: SigningSecret) -> Response:
 @extend_schema_view(
     list=extend_schema(summary="List the subscriptions", parameters=[SubscriptionFilters]),
     create=extend_schema(
-        summary="Subscribe an endpoint to event types", request=NewSubscriptionSerializer
+        summary="Subscribe an endpoint to event types",
+        description="An endpoint may have several subscriptions of one pattern, with other "
+        "channels or another filter. It gets an event once, however many of them match it.",
+        request=NewSubscriptionSerializer,
+        examples=[
+            OpenApiExample(
+                "Large invoices of two projects",
+                request_only=True,
+                value={
+                    "endpoint": "ep_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "pattern": "invoice.*",
+                    "channels": ["project-42", "project-43"],
+                    "filter": "amount >= `1000` && currency == 'EUR'",
+                },
+            )
+        ],
     ),
     retrieve=extend_schema(summary="Show a subscription"),
-    partial_update=extend_schema(summary="Switch a subscription on or off"),
+    partial_update=extend_schema(
+        summary="Switch a subscription on or off, or change its channels or its filter",
+        examples=[
+            OpenApiExample(
+                "Everything again", request_only=True, value={"channels": [], "filter": ""}
+            )
+        ],
+    ),
     destroy=extend_schema(summary="Delete a subscription"),
 )
 class SubscriptionViewSet(LockingViewSet[Subscription]):
-    """What endpoints ask for: one pattern each, which can be switched off and on."""
+    """What endpoints ask for: a pattern each, and perhaps channels and a filter."""
 
     queryset = Subscription.objects.all()
     owner = "endpoint__subscriber"

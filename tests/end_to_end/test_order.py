@@ -57,9 +57,11 @@ def test_events_of_a_key_arrive_in_order_at_two_workers_though_some_fail_at_firs
     workers: list[Process], make_endpoint: MakeEndpoint, receiver: Receiver
 ) -> None:
     chance = random.Random(7)
-    receiver.answers["/hook"] = lambda _, n: Answer(
-        500 if n == 1 and chance.random() < 0.1 else 200
-    )
+
+    def now_and_then(_: Received, number: int) -> Answer:
+        return Answer(500 if number == 1 and chance.random() < 0.1 else 200)
+
+    receiver.answers["/hook"] = now_and_then
     make_endpoint(url=receiver.url(), ordered=True)
     emit_for_each_key(10)
     wait_until(all_ended, "the record", patience=60)
@@ -90,14 +92,14 @@ def test_a_worker_that_is_killed_puts_nothing_out_of_order(
     beat: Process, lane: str, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
 ) -> None:
     def slowly(*_: object) -> Answer:
-        time.sleep(0.02)
+        time.sleep(0.1)
         return Answer()
 
     receiver.answers["/hook"] = slowly
     make_endpoint(url=receiver.url(), ordered=True)
     emit_for_each_key(10)
     with processes.worker(tmp_path / "first.log", LANE=lane) as victim:
-        receiver.wait_for(20)
+        receiver.wait_for(12)
         victim.kill()
     assert not all_ended()
     with processes.worker(tmp_path / "second.log", LANE=lane):

@@ -43,6 +43,7 @@ a line has:
   type             words joined by full stops, as in invoice.paid
   data             any JSON
   subscriber       (optional) the id of the only subscriber that gets the event, sub_…
+  channels         (optional) a list of labels that subscriptions may ask for
   idempotency_key  (optional) the event is emitted once, however often the line is read
   occurred_at      (optional) as in 2026-01-31T12:00:00Z; now, where left out
 
@@ -177,6 +178,7 @@ def _emit(line: Line, owner: Subscriber | None, *, limit: int, dry_run: bool) ->
             written.type,
             written.data,
             subscriber=owner if written.subscriber is None else written.subscriber,
+            channels=written.channels,
             idempotency_key=written.idempotency_key,
             occurred_at=written.occurred_at,
         )
