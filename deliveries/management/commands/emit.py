@@ -45,6 +45,7 @@ a line has:
   subscriber       (optional) the id of the only subscriber that gets the event, sub_…
   channels         (optional) a list of labels that subscriptions may ask for
   idempotency_key  (optional) the event is emitted once, however often the line is read
+  ordering_key     (optional) events that share it arrive in order, where that is asked for
   occurred_at      (optional) as in 2026-01-31T12:00:00Z; now, where left out
 
 exit status:
@@ -180,6 +181,7 @@ def _emit(line: Line, owner: Subscriber | None, *, limit: int, dry_run: bool) ->
             subscriber=owner if written.subscriber is None else written.subscriber,
             channels=written.channels,
             idempotency_key=written.idempotency_key,
+            ordering_key=written.ordering_key,
             occurred_at=written.occurred_at,
         )
         transaction.set_rollback(dry_run)
