@@ -12,9 +12,10 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, Target, parse_url
 from webhooks.sending.adapter import ExchangeTimeout, GuardedAdapter, as_failure
 from webhooks.sending.credentials import Credentials
-from webhooks.sending.dialing import Dialer, Resolve, resolve
+from webhooks.sending.dialing import Dialer
 from webhooks.sending.exchange import Deadline, Exchange
 from webhooks.sending.headers import InvalidHeader, check_headers
+from webhooks.sending.names import Resolve, resolve
 from webhooks.sending.outcome import (
     Limits,
     Outcome,

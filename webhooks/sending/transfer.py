@@ -3,7 +3,7 @@
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from time import monotonic
@@ -11,7 +11,7 @@ from typing import Any
 
 import pycurl
 
-from webhooks.addresses import AddressPolicy, Target, refusal
+from webhooks.addresses import Address, AddressPolicy, Target, refusal
 from webhooks.sending.credentials import ClientCertificate, Credentials
 from webhooks.sending.outcome import (
     Limits,
@@ -71,10 +71,10 @@ class Transfer:
         "_body",
         "_body_bytes",
         "_certificate",
+        "_connect_timeout",
         "_fault",
         "_head_bytes",
         "_head_complete",
-        "_host",
         "_interim",
         "_kept_bytes",
         "_limits",
@@ -84,13 +84,18 @@ class Transfer:
         "_secrets",
         "_started",
         "_steps",
+        "_target",
+        "_time",
         "_timeout",
         "curl",
         "done",
+        "wants_addresses",
     )
 
     curl: Any
     done: Done
+    wants_addresses: bool
+    """Whether curl stopped where a new connection needs what the host's name resolves to."""
 
     def __init__(
         self, *, policy: AddressPolicy, limits: Limits, user_agent: str, ca_bundle: str
@@ -98,6 +103,7 @@ class Transfer:
         self._policy = policy
         self._limits = limits
         self._timeout = limits.timeout
+        self._connect_timeout = limits.connect_timeout
         self._certificate: ClientCertificate | None = None
         self.curl = pycurl.Curl()
         for option, value in (
@@ -120,6 +126,7 @@ class Transfer:
             # An age of 0 would be none at all.
             (pycurl.MAXAGE_CONN, int(limits.keep_alive)),
             (pycurl.FORBID_REUSE, int(limits.keep_alive < 1)),
+            (pycurl.RESOLVER_START_FUNCTION, self._stop_for_addresses),
             (pycurl.OPENSOCKETFUNCTION, self._open_socket),
             (pycurl.SOCKOPTFUNCTION, _close_on_exec),
             (pycurl.HEADERFUNCTION, self._take_head),
@@ -133,7 +140,8 @@ class Transfer:
         """Take on a request whose headers have been checked."""
         self.done = done
         self._started = monotonic()
-        self._host = target.host
+        self._target = target
+        self.wants_addresses = False
         self._address: Any = None
         self._refused = ""
         self._fault = ""
@@ -148,7 +156,8 @@ class Transfer:
         credentials = request.credentials or NO_CREDENTIALS
         self._secrets = credentials.secrets
         self._show(credentials.certificate)
-        self._end_within(self._limits.timeout if request.timeout is None else request.timeout)
+        self._time = self._limits.timeout if request.timeout is None else request.timeout
+        self._end_within(self._time, self._limits.connect_timeout)
         # A name alone keeps curl from adding the header by itself.
         lines = ["Expect:", "Content-Type:"]
         for headers in (credentials.headers, request.headers):
@@ -159,20 +168,44 @@ class Transfer:
         setopt(pycurl.HTTPHEADER, lines)
         setopt(pycurl.POSTFIELDS, request.body)
 
+    @property
+    def host(self) -> str:
+        return self._target.host
+
+    def seconds_to_connect(self) -> float:
+        """How much of its time is left until there must be a connection."""
+        return min(self._limits.connect_timeout, self._time) - (monotonic() - self._started)
+
+    def go_on(self, addresses: Iterable[Address]) -> None:
+        """Have curl connect to one of some addresses of the host, which have been judged.
+
+        It keeps them for other transfers to the same host, for DNS_CACHE_SECONDS.
+        """
+        self.wants_addresses = False
+        gone = monotonic() - self._started
+        self._end_within(self._time - gone, self._limits.connect_timeout - gone)
+        listed = ",".join(f"[{one}]" if one.version == 6 else f"{one}" for one in addresses)
+        self.curl.setopt(pycurl.RESOLVE, [f"+{self._target.host}:{self._target.port}:{listed}"])
+
+    def not_connected(self) -> Outcome:
+        """The outcome if there are no addresses in time."""
+        return self.failed(OutcomeKind.TIMED_OUT, self._no_connection())
+
+    def failed(self, kind: OutcomeKind, error: str) -> Outcome:
+        return failed(kind, error, duration_ms=self._elapsed_ms())
+
     def outcome(self, code: int, message: str) -> Outcome:
         """What came of the exchange, by curl's error code (0 if there is none) and message."""
-        duration_ms = round((monotonic() - self._started) * 1000)
         if self._has_status(code, message):
             outcome = answered(
                 self.curl.getinfo(pycurl.RESPONSE_CODE),
                 body=self._body,
                 retry_after=self._retry_after,
-                duration_ms=duration_ms,
+                duration_ms=self._elapsed_ms(),
                 now=datetime.now(UTC),
             )
             return redacted(outcome, self._secrets)
-        kind, error = self._failure(code, message)
-        return failed(kind, error, duration_ms=duration_ms)
+        return self.failed(*self._failure(code, message))
 
     def close(self) -> None:
         self.curl.close()
@@ -189,10 +222,16 @@ class Transfer:
             self.curl.setopt(pycurl.SSLCERT_BLOB, certificate.chain.encode())
             self.curl.setopt(pycurl.SSLKEY_BLOB, certificate.key.encode())
 
-    def _end_within(self, timeout: float) -> None:
+    def _elapsed_ms(self) -> int:
+        return round((monotonic() - self._started) * 1000)
+
+    def _end_within(self, timeout: float, connect_timeout: float) -> None:
         if timeout != self._timeout:
             self._timeout = timeout
             self.curl.setopt(pycurl.TIMEOUT_MS, _milliseconds(timeout))
+        if connect_timeout != self._connect_timeout:
+            self._connect_timeout = connect_timeout
+            self.curl.setopt(pycurl.CONNECTTIMEOUT_MS, _milliseconds(connect_timeout))
 
     def _has_status(self, code: int, message: str) -> bool:
         """Whether there is a final status, which stands whatever is wrong with the body."""
@@ -211,8 +250,7 @@ class Transfer:
             return OutcomeKind.RESPONSE_INVALID, self._fault
         getinfo = self.curl.getinfo
         if code == pycurl.E_OPERATION_TIMEDOUT and not getinfo(pycurl.PRETRANSFER_TIME):
-            seconds = self._limits.connect_timeout
-            return OutcomeKind.TIMED_OUT, f"no connection within {seconds:g} s"
+            return OutcomeKind.TIMED_OUT, self._no_connection()
         number = getinfo(pycurl.OS_ERRNO)
         peer = self._peer()
         if code == pycurl.E_COULDNT_CONNECT and number == errno.ECONNREFUSED:
@@ -222,27 +260,35 @@ class Transfer:
             code = pycurl.E_SSL_CONNECT_ERROR
         kind, error = FAILURES.get(code, CONNECTION_LOST)
         return kind, error.format(
-            host=self._host,
+            host=self._target.host,
             peer=peer,
             reason=os.strerror(number).lower() if number else "connection lost",
             # What comes before tells where in curl and OpenSSL it was noticed.
             message=message.rpartition(": ")[2].rpartition("routines::")[2].partition(", errno")[0],
         )
 
+    def _no_connection(self) -> str:
+        return f"no connection within {self._limits.connect_timeout:g} s"
+
     def _peer(self) -> str:
         if self._address is None:
-            return self._host
+            return self._target.host
         host, port, *_ = self._address
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
+    def _stop_for_addresses(self) -> int:
+        """Keep curl from asking the system's resolver, of whose answers it would show us one."""
+        self.wants_addresses = not self._target.is_literal
+        return int(self.wants_addresses)
+
     def _open_socket(self, purpose: int, peer: Any) -> Any:
-        """Judge an address that the host name has just resolved to, right before the connect."""
+        """Judge the address once more that is connected to, right before the connect."""
         self._address = peer.addr
         host, _, *flow_and_scope = peer.addr
         scope = flow_and_scope[1] if flow_and_scope else 0
         where = refusal(ip_address(f"{host}%{scope}" if scope else host), self._policy)
         if where:
-            self._refused = f"{self._host} resolves to an address in {where}"
+            self._refused = f"{self._target.host} resolves to an address in {where}"
         # One that is refused refuses the name: those that follow it are not tried either.
         if self._refused:
             return pycurl.SOCKET_BAD
