@@ -20,6 +20,7 @@ from webhooks.sending.exchange import ExchangeFailed
 from webhooks.sending.headers import InvalidHeader, check_headers
 from webhooks.sending.names import Names, Resolve, resolve
 from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest, failed
+from webhooks.sending.proxy import EgressProxy
 from webhooks.sending.tokens import Answer, Tokens, authorized
 from webhooks.sending.transfer import Done, Transfer
 
@@ -63,7 +64,8 @@ class CurlSender:
     The sockets are watched by an epoll of its own, which is all that the loop watches: kombu's Hub
     cannot wait for a socket to become readable or writable, only for one of the two.
 
-    `ca_bundle` is a PEM file of certificates to trust in place of certifi's.
+    `ca_bundle` is a PEM file of certificates to trust in place of certifi's. With a `proxy` the
+    addresses that a name has are the proxy's to judge.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class CurlSender:
         user_agent: str,
         loop: Loop,
         ca_bundle: str | None = None,
+        proxy: EgressProxy | None = None,
         resolve: Resolve = resolve,
     ) -> None:
         self._loop = loop
@@ -87,6 +90,7 @@ class CurlSender:
             limits=limits,
             user_agent=user_agent,
             ca_bundle=ca_bundle or certifi.where(),
+            proxy=proxy,
         )
         self._free: list[Transfer] = []
         self._active: dict[pycurl.Curl, Transfer] = {}

@@ -4,7 +4,7 @@ import socket
 from contextlib import suppress
 from ipaddress import ip_address
 
-from webhooks.addresses import Address, AddressPolicy
+from webhooks.addresses import Address, AddressPolicy, authority
 from webhooks.sending.exchange import Deadline, ExchangeFailed, GuardedSocket
 from webhooks.sending.names import Names, Resolve
 from webhooks.sending.outcome import OutcomeKind
@@ -57,7 +57,7 @@ def _connect(address: Address, port: int, deadline: Deadline, seconds: float) ->
         sock.close()
         if isinstance(error, TimeoutError):
             raise
-        peer = f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+        peer = authority(str(address), port)
         reason = (
             f"connection refused by {peer}"
             if isinstance(error, ConnectionRefusedError)

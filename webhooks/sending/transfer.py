@@ -11,7 +11,7 @@ from typing import Any
 
 import pycurl
 
-from webhooks.addresses import Address, AddressPolicy, Target, refusal
+from webhooks.addresses import Address, AddressPolicy, Target, authority, refusal
 from webhooks.sending.credentials import ClientCertificate, Credentials
 from webhooks.sending.outcome import (
     Limits,
@@ -21,6 +21,14 @@ from webhooks.sending.outcome import (
     answered,
     failed,
     redacted,
+)
+from webhooks.sending.proxy import (
+    NO_ANSWER,
+    NO_TLS,
+    UNREACHABLE,
+    UNTRUSTED,
+    EgressProxy,
+    refused,
 )
 
 Done = Callable[[Outcome], None]
@@ -57,6 +65,12 @@ FAILURES = {
     CURLE_TOO_LARGE: (OutcomeKind.RESPONSE_INVALID, HEAD_TOO_LONG),
     pycurl.E_URL_MALFORMAT: (OutcomeKind.UNRENDERABLE, "the URL makes no sense to curl"),
 }
+PROXY_FAILURES = {
+    pycurl.E_COULDNT_RESOLVE_PROXY: UNREACHABLE,
+    pycurl.E_COULDNT_CONNECT: UNREACHABLE,
+    pycurl.E_PEER_FAILED_VERIFICATION: UNTRUSTED,
+    pycurl.E_SSL_CONNECT_ERROR: NO_TLS,
+}
 CONNECTION_LOST = (OutcomeKind.CONNECTION_FAILED, "{reason}")
 
 
@@ -68,6 +82,7 @@ class Transfer:
 
     __slots__ = (
         "_address",
+        "_at_proxy",
         "_body",
         "_body_bytes",
         "_certificate",
@@ -79,6 +94,7 @@ class Transfer:
         "_kept_bytes",
         "_limits",
         "_policy",
+        "_proxy",
         "_refused",
         "_retry_after",
         "_secrets",
@@ -87,6 +103,7 @@ class Transfer:
         "_target",
         "_time",
         "_timeout",
+        "_tunnelled",
         "curl",
         "done",
         "wants_addresses",
@@ -98,9 +115,16 @@ class Transfer:
     """Whether curl stopped where a new connection needs what the host's name resolves to."""
 
     def __init__(
-        self, *, policy: AddressPolicy, limits: Limits, user_agent: str, ca_bundle: str
+        self,
+        *,
+        policy: AddressPolicy,
+        limits: Limits,
+        user_agent: str,
+        ca_bundle: str,
+        proxy: EgressProxy | None,
     ) -> None:
         self._policy = policy
+        self._proxy = proxy
         self._limits = limits
         self._timeout = limits.timeout
         self._connect_timeout = limits.connect_timeout
@@ -117,6 +141,7 @@ class Transfer:
             (pycurl.PATH_AS_IS, 1),
             (pycurl.FOLLOWLOCATION, 0),
             (pycurl.PROXY, ""),
+            (pycurl.NOPROXY, ""),
             (pycurl.CAINFO, ca_bundle),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_NODELAY, 1),
@@ -126,13 +151,13 @@ class Transfer:
             # An age of 0 would be none at all.
             (pycurl.MAXAGE_CONN, int(limits.keep_alive)),
             (pycurl.FORBID_REUSE, int(limits.keep_alive < 1)),
-            (pycurl.RESOLVER_START_FUNCTION, self._stop_for_addresses),
             (pycurl.OPENSOCKETFUNCTION, self._open_socket),
             (pycurl.SOCKOPTFUNCTION, _close_on_exec),
             (pycurl.HEADERFUNCTION, self._take_head),
             (pycurl.WRITEFUNCTION, self._take_body),
             (pycurl.XFERINFOFUNCTION, self._take_step),
             (pycurl.NOPROGRESS, 0),
+            *(self._direct() if proxy is None else self._through(proxy, ca_bundle)),
         ):
             self.curl.setopt(option, value)
 
@@ -143,6 +168,8 @@ class Transfer:
         self._target = target
         self.wants_addresses = False
         self._address: Any = None
+        self._at_proxy = False
+        self._tunnelled = False
         self._refused = ""
         self._fault = ""
         self._head_bytes = 0
@@ -210,6 +237,19 @@ class Transfer:
     def close(self) -> None:
         self.curl.close()
 
+    def _direct(self) -> list[tuple[int, Any]]:
+        return [(pycurl.RESOLVER_START_FUNCTION, self._stop_for_addresses)]
+
+    def _through(self, proxy: EgressProxy, ca_bundle: str) -> list[tuple[int, Any]]:
+        credentials = proxy.authorization
+        return [
+            (pycurl.PROXY, proxy.url),
+            (pycurl.HTTPPROXYTUNNEL, 1),
+            (pycurl.PROXYHEADER, [f"Proxy-Authorization: {credentials}"] if credentials else []),
+            (pycurl.HEADEROPT, pycurl.HEADER_SEPARATE),
+            (pycurl.PROXY_CAINFO, ca_bundle),
+        ]
+
     def _show(self, certificate: ClientCertificate | None) -> None:
         """Have a new connection show a client certificate; curl keeps to one that has."""
         if certificate == self._certificate:
@@ -241,16 +281,21 @@ class Transfer:
         misframed = code == pycurl.E_BAD_CONTENT_ENCODING or message.startswith(
             "Invalid Content-Length"
         )
-        return misframed and not self._interim
+        return misframed and not self._interim and not self._at_proxy
 
     def _failure(self, code: int, message: str) -> tuple[OutcomeKind, str]:
+        getinfo = self.curl.getinfo
+        connected = getinfo(pycurl.PRETRANSFER_TIME) and not self._at_proxy
+        if code == pycurl.E_OPERATION_TIMEDOUT and not connected:
+            return OutcomeKind.TIMED_OUT, self._no_connection()
+        if self._at_proxy or code == pycurl.E_COULDNT_RESOLVE_PROXY:
+            status = getinfo(pycurl.HTTP_CONNECTCODE)
+            answered = status and not 200 <= status < 300
+            return refused(status) if answered else PROXY_FAILURES.get(code, NO_ANSWER)
         if self._refused:
             return OutcomeKind.NAME_REFUSED, self._refused
         if self._fault:
             return OutcomeKind.RESPONSE_INVALID, self._fault
-        getinfo = self.curl.getinfo
-        if code == pycurl.E_OPERATION_TIMEDOUT and not getinfo(pycurl.PRETRANSFER_TIME):
-            return OutcomeKind.TIMED_OUT, self._no_connection()
         number = getinfo(pycurl.OS_ERRNO)
         peer = self._peer()
         if code == pycurl.E_COULDNT_CONNECT and number == errno.ECONNREFUSED:
@@ -274,7 +319,7 @@ class Transfer:
         if self._address is None:
             return self._target.host
         host, port, *_ = self._address
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return authority(host, port)
 
     def _stop_for_addresses(self) -> int:
         """Keep curl from asking the system's resolver, of whose answers it would show us one."""
@@ -283,6 +328,10 @@ class Transfer:
 
     def _open_socket(self, purpose: int, peer: Any) -> Any:
         """Judge the address once more that is connected to, right before the connect."""
+        if self._proxy is not None:
+            self._at_proxy = True
+            self._tunnelled = False
+            return _socket(peer)
         self._address = peer.addr
         host, _, *flow_and_scope = peer.addr
         scope = flow_and_scope[1] if flow_and_scope else 0
@@ -292,11 +341,7 @@ class Transfer:
         # One that is refused refuses the name: those that follow it are not tried either.
         if self._refused:
             return pycurl.SOCKET_BAD
-        try:
-            return socket.socket(peer.family, peer.socktype, peer.protocol)
-        except OSError:
-            # As for an IPv6 address where there is no IPv6: curl goes on to the next.
-            return pycurl.SOCKET_BAD
+        return _socket(peer)
 
     def _take_head(self, line: bytes) -> int | None:
         """Take a line of an interim response, of the head or of the trailers."""
@@ -306,7 +351,9 @@ class Transfer:
             return -1
         if self._head_complete:
             return None
-        if line[:5] == b"HTTP/":
+        if self._at_proxy:
+            self._leave_proxy(line)
+        elif line[:5] == b"HTTP/":
             status = line.partition(b" ")[2]
             self._interim = status[:1] == b"1"
             if status[:3] == b"101":
@@ -317,6 +364,14 @@ class Transfer:
         elif line[:12].lower() == b"retry-after:":
             self._retry_after = line[12:].strip().decode("latin-1")
         return None
+
+    def _leave_proxy(self, line: bytes) -> None:
+        """Take a line of the proxy's answer: what follows a 2xx is the endpoint's."""
+        if line[:5] == b"HTTP/":
+            self._tunnelled = line.partition(b" ")[2][:1] == b"2"
+        elif line == b"\r\n" or line == b"\n":
+            self._at_proxy = not self._tunnelled
+            self._head_bytes = 0
 
     def _take_body(self, piece: bytes) -> int | None:
         room = self._kept_bytes - self._body_bytes
@@ -329,6 +384,14 @@ class Transfer:
         """Cut what goes on and on, even if it is no body, as the extensions of a chunk."""
         self._steps += self._head_complete
         return self._steps > MAX_STEPS
+
+
+def _socket(peer: Any) -> Any:
+    try:
+        return socket.socket(peer.family, peer.socktype, peer.protocol)
+    except OSError:
+        # As for an IPv6 address where there is no IPv6: curl goes on to the next.
+        return pycurl.SOCKET_BAD
 
 
 def _close_on_exec(descriptor: int, purpose: int) -> int:
