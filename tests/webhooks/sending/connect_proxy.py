@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 NAMES = {"tunnelled.example": "127.0.0.1"}
-"""What only the proxy can resolve. An address is connected to as it is."""
+"""What the proxy finds, and nobody else."""
 
 
 class ConnectProxy:
@@ -72,8 +72,8 @@ class ConnectProxy:
                 answer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n")
             else:
                 try:
-                    there = await asyncio.open_connection(NAMES.get(host, host), int(port))
-                except OSError:
+                    there = await asyncio.open_connection(NAMES[host], int(port))
+                except (KeyError, OSError):
                     answer.write(b"HTTP/1.1 502 Bad Gateway\r\n\r\n")
                 else:
                     await self._carry(client, answer, *there)
