@@ -62,6 +62,11 @@ class FinalResponse(http.client.HTTPResponse):
         except HeaderParsingError as error:
             # urllib3 would log it with the URL, and lose the headers that follow.
             raise http.client.HTTPException("malformed header") from error
+        lengths = ",".join(self.msg.get_all("content-length", ())).split(",")
+        if len({length.strip() for length in lengths}) > 1:
+            # urllib3 would fail, but the status stands.
+            del self.msg["content-length"]
+            self.will_close = True
 
 
 class GuardedConnection(HTTPConnection):

@@ -47,6 +47,7 @@ HEAD_TOO_LONG = "the response's head is too long"
 
 # By curl's error code. What is missing here is a connection that was not made, or was lost.
 FAILURES = {
+    pycurl.E_OK: (OutcomeKind.RESPONSE_INVALID, NOT_HTTP),  # its status is none
     pycurl.E_COULDNT_RESOLVE_HOST: (OutcomeKind.NAME_NOT_RESOLVED, "{host} is not found by name"),
     pycurl.E_COULDNT_CONNECT: (OutcomeKind.CONNECTION_FAILED, "no connection to {peer}: {reason}"),
     pycurl.E_GOT_NOTHING: (OutcomeKind.CONNECTION_FAILED, "connection closed without a response"),
@@ -143,6 +144,7 @@ class Transfer:
             (pycurl.PROXY, ""),
             (pycurl.NOPROXY, ""),
             (pycurl.CAINFO, ca_bundle),
+            (pycurl.SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
             (pycurl.NOSIGNAL, 1),
             (pycurl.TCP_NODELAY, 1),
             (pycurl.TIMEOUT_MS, _milliseconds(limits.timeout)),
@@ -223,9 +225,10 @@ class Transfer:
 
     def outcome(self, code: int, message: str) -> Outcome:
         """What came of the exchange, by curl's error code (0 if there is none) and message."""
-        if self._has_status(code, message):
+        status = self.curl.getinfo(pycurl.RESPONSE_CODE) if self._has_status(code, message) else 0
+        if status >= 200:
             outcome = answered(
-                self.curl.getinfo(pycurl.RESPONSE_CODE),
+                status,
                 body=self._body,
                 retry_after=self._retry_after,
                 duration_ms=self._elapsed_ms(),
@@ -248,6 +251,7 @@ class Transfer:
             (pycurl.PROXYHEADER, [f"Proxy-Authorization: {credentials}"] if credentials else []),
             (pycurl.HEADEROPT, pycurl.HEADER_SEPARATE),
             (pycurl.PROXY_CAINFO, ca_bundle),
+            (pycurl.PROXY_SSLVERSION, pycurl.SSLVERSION_TLSv1_2),
         ]
 
     def _show(self, certificate: ClientCertificate | None) -> None:
@@ -358,6 +362,9 @@ class Transfer:
             self._interim = status[:1] == b"1"
             if status[:3] == b"101":
                 self._fault = "invalid response: switched protocols unasked"
+                return -1
+            if not status[3:4].isspace():
+                self._fault = NOT_HTTP
                 return -1
         elif line == b"\r\n" or line == b"\n":
             self._head_complete = not self._interim

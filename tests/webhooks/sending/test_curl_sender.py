@@ -1,9 +1,11 @@
 """What the curl sender promises beside the contract: many exchanges at once on one loop."""
 
 import os
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -114,19 +116,42 @@ class TestExchanges:
         assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
 
 
-def http_2(peer: Peer) -> None:
-    """Answer one request over HTTP/2 (RFC 9113) with 200 and nothing else."""
-    data, headers, settings, end_of_stream, end_of_headers, status_200 = 0, 1, 4, 1, 4, 0x88
+class Frame(IntEnum):
+    """The kinds of RFC 9113 6."""
+
+    DATA = 0
+    HEADERS = 1
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+def frame(kind: Frame, payload: bytes = b"", *, flags: int = 0, stream: int = 1) -> bytes:
+    """One of HTTP/2; a client's first request is stream 1."""
+    return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def read_http_2(peer: Peer) -> None:
+    """Read one request over HTTP/2 to its end."""
+    end_of_stream = 1
     stream = peer.sock.makefile("rb")
     assert stream.read(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    peer.say(bytes([0, 0, 0, settings, 0, 0, 0, 0, 0]))
     kind = flags = -1
-    while kind != data or not flags & end_of_stream:
+    while kind != Frame.DATA or not flags & end_of_stream:
         *length, kind, flags = stream.read(5)
-        number = stream.read(4)
-        stream.read(int.from_bytes(length, "big"))
-    flags = end_of_stream | end_of_headers
-    peer.say(bytes([0, 0, 1, headers, flags, *number, status_200]))
+        stream.read(4 + int.from_bytes(length, "big"))
+
+
+def http_2(peer: Peer) -> None:
+    """Answer one request over HTTP/2 with 200 and nothing else."""
+    end_of_stream_and_headers, status_200 = 5, b"\x88"
+    peer.say(frame(Frame.SETTINGS, stream=0))
+    read_http_2(peer)
+    peer.say(frame(Frame.HEADERS, status_200, flags=end_of_stream_and_headers))
     peer.wait()
 
 
