@@ -206,6 +206,7 @@ ANGARIUM_VARIABLES = {
     "CONNECT_TIMEOUT": env.float,
     "COURIER_GRACE": env.float,
     "DEAD_LETTER_RETENTION": env.float,
+    "EGRESS_PROXY": env.str,
     "ENDPOINT_MAX_IN_FLIGHT": env.int,
     "EVENT_RETENTION": env.float,
     "EVENT_SOURCE": env.str,

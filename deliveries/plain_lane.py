@@ -42,6 +42,7 @@ def _attempt(claim: Claim) -> Outcome:
 def _sender(subscriptions: SubscriptionSettings, deliveries: DeliverySettings) -> RequestsSender:
     return RequestsSender(
         policy=subscriptions.address_policy(),
+        proxy=subscriptions.proxy(),
         limits=deliveries.limits(),
         user_agent=deliveries.user_agent,
         ca_bundle=deliveries.ca_bundle or None,

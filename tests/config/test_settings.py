@@ -53,6 +53,7 @@ def test_the_production_settings_pass_django_s_own_check() -> None:
         ({"LANE": "fast"}, "Set LANE to courier or plain"),
         ({"ANGARIUM_ALLOWED_PORTS": "0-99"}, "Write ports as in 443"),
         ({"ANGARIUM_ALLOWED_NETWORKS": "10.0.0.1/8"}, "Write a network as in"),
+        ({"ANGARIUM_EGRESS_PROXY": "proxy:3128"}, "Write the egress proxy as"),
         ({"ANGARIUM_API_RATE": "many"}, "is not a rate"),
     ],
 )
