@@ -62,6 +62,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "subscriptions.request_ids.RequestIds",
+    "subscriptions.middleware.Attribution",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -118,7 +119,8 @@ SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_HTTPONLY = True
 
 # Behind a proxy that ends TLS and says so.
-if env.bool("BEHIND_TLS", default=not DEBUG):
+BEHIND_TLS = env.bool("BEHIND_TLS", default=not DEBUG)
+if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 31_536_000
@@ -211,10 +213,12 @@ ANGARIUM_VARIABLES = {
     "FAN_OUT_INLINE_LIMIT": env.int,
     "FAN_OUT_CHUNK": env.int,
     "HELD_RETENTION": env.float,
+    "HISTORY_RETENTION": env.float,
     "JITTER": env.float,
     "LEASE_MARGIN": env.float,
     "LOST_AFTER": env.float,
     "MAX_PAYLOAD_BYTES": env.int,
+    "PROXIES": env.int,
     "QUEUE_LIMIT": env.int,
     "RETRY_AFTER_MAX": env.float,
     "RETRY_COUNTDOWN_MAX": env.float,
@@ -226,6 +230,7 @@ ANGARIUM_VARIABLES = {
 ANGARIUM = {
     "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
     "ALLOW_HTTP": DEBUG,
+    "PROXIES": int(BEHIND_TLS),
     "REDIS_URL": REDIS_URL,
     **{
         name: read(f"ANGARIUM_{name}")

@@ -1,4 +1,7 @@
-"""What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in."""
+"""What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in.
+
+To redrive and to discard are decisions, which the history has: one entry for a list.
+"""
 
 from collections.abc import Collection
 from typing import Any
@@ -7,7 +10,9 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from deliveries import bell
-from deliveries.models import DeadLetter
+from deliveries.models import DeadLetter, Delivery
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import from_uuid
 
 RETRY = """
     UPDATE deliveries_delivery SET next_attempt_at = now(), rung_at = now()
@@ -59,7 +64,12 @@ def redrive(
     resolution: DeadLetter.Resolution = DeadLetter.Resolution.REDRIVEN,
 ) -> list[UUID]:
     """Send dead deliveries again, with the whole retry schedule before them; returns which."""
-    return _change_and_ring(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
+    with transaction.atomic():
+        redriven = _change_and_ring(
+            REDRIVE, {"ids": list(deliveries), "resolution": resolution.value}
+        )
+        _note(resolution, redriven)
+    return redriven
 
 
 def discard(
@@ -67,9 +77,12 @@ def discard(
     resolution: DeadLetter.Resolution = DeadLetter.Resolution.DISCARDED,
 ) -> list[UUID]:
     """Give deliveries up that have not been delivered; returns which they were."""
-    with connection.cursor() as cursor:
-        cursor.execute(DISCARD, {"ids": list(deliveries), "resolution": resolution.value})
-        return [row[0] for row in cursor.fetchall()]
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(DISCARD, {"ids": list(deliveries), "resolution": resolution.value})
+            discarded = [row[0] for row in cursor.fetchall()]
+        _note(resolution, discarded)
+    return discarded
 
 
 def _change_and_ring(statement: str, arguments: list[list[UUID]] | dict[str, Any]) -> list[UUID]:
@@ -80,3 +93,24 @@ def _change_and_ring(statement: str, arguments: list[list[UUID]] | dict[str, Any
         if changed:
             transaction.on_commit(lambda: bell.ring(changed), robust=True)
     return changed
+
+
+def _note(decision: DeadLetter.Resolution, deliveries: list[UUID]) -> None:
+    if not deliveries:
+        return
+    ids = [from_uuid("dlv", delivery) for delivery in deliveries]
+    owners = Delivery.objects.filter(pk__in=ids).order_by()
+    endpoints = {*owners.values_list("endpoint", flat=True).distinct()[:2]}
+    subscribers = {*owners.values_list("endpoint__subscriber", flat=True).distinct()[:2]}
+    HistoryEntry.objects.create(
+        action=HistoryEntry.Action(decision.value),
+        kind=HistoryEntry.Kind.DELIVERY,
+        object_id=_only(ids),
+        count=len(ids),
+        endpoint=_only(endpoints),
+        subscriber=_only(subscribers),
+    )
+
+
+def _only(ids: Collection[str]) -> str:
+    return next(iter(ids)) if len(ids) == 1 else ""

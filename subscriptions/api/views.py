@@ -33,6 +33,7 @@ from subscriptions.api.serializers import (
     SubscriptionSerializer,
 )
 from subscriptions.api.viewsets import ApiViewSet
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 from subscriptions.models import (
     ApiKey,
@@ -248,13 +249,14 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @extend_schema(
         summary="Reveal an endpoint's signing secret",
         description="The newest, if it has several; of Ed25519 its public key. That it was shown "
-        "is logged.",
+        "is logged, and in the history.",
         responses=SecretSerializer,
     )
     @action(detail=True)
     def secret(self, request: Request, pk: str) -> Response:
         endpoint = self.get_object()
         secret = get_object_or_404(SigningSecret, endpoint=endpoint, expires_at=None)
+        HistoryEntry.objects.note_reveal(secret)
         key: ApiKey = request.auth  # type: ignore[assignment]
         logger.info("API key %s was shown the signing secret of %s", key.prefix, endpoint.pk)
         return _shown(secret)

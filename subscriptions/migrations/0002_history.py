@@ -1,0 +1,366 @@
+"""The history's table, and the triggers that write it."""
+
+from dataclasses import dataclass
+
+from django.db import migrations, models
+from django.db.models.functions import Coalesce, Now, NullIf
+
+import subscriptions.hidden_characters
+import subscriptions.ids
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A table whose rows have a history.
+
+    A column that is named in neither list is noted, without its value, when it changes.
+    """
+
+    kind: str
+    id: str
+    """The column that a row is known by; ids that are UUIDs in the database have a `prefix`."""
+    prefix: str
+    name: str
+    """The column that people know a row by, or "" """
+    told: str
+    """The columns whose values are told."""
+    nobodys: str
+    """Those that nobody changes: never noted."""
+
+
+WATCHED = {
+    "subscriptions_subscriber": Watched(
+        kind="subscriber",
+        id="id",
+        prefix="sub",
+        name="name",
+        told="name external_id",
+        nobodys="id created_at",
+    ),
+    "subscriptions_endpoint": Watched(
+        kind="endpoint",
+        id="id",
+        prefix="ep",
+        name="url",
+        told="url description state max_in_flight disabled_reason credentials_shown",
+        nobodys="id created_at last_success_at last_failure_at failing_since",
+    ),
+    "subscriptions_subscription": Watched(
+        kind="subscription",
+        id="id",
+        prefix="sbn",
+        name="pattern",
+        told="pattern enabled",
+        nobodys="id created_at",
+    ),
+    "subscriptions_signingsecret": Watched(
+        kind="signing_secret",
+        id="id",
+        prefix="sec",
+        name="",
+        told="public_key expires_at",
+        nobodys="id created_at",
+    ),
+    "subscriptions_eventtype": Watched(
+        kind="event_type",
+        id="name",
+        prefix="",
+        name="name",
+        told="description archived",
+        nobodys="name created_at",
+    ),
+    "subscriptions_apikey": Watched(
+        kind="api_key",
+        id="prefix",
+        prefix="",
+        name="name",
+        told="name scopes rate expiry_date revoked",
+        # Its primary key has the hash in it.
+        nobodys="id prefix created last_used_at",
+    ),
+}
+
+FUNCTIONS = """
+-- A UUIDv7 (RFC 9562, 5.7 and method 3 of 6.2): ids sort by the microsecond.
+CREATE FUNCTION subscriptions_uuid7() RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT encode(
+               substring(int8send(micros / 1000) FROM 3)
+               || substring(int4send((x'7000'::int + micros % 1000 * 4)::int) FROM 3)
+               || substring(uuid_send(gen_random_uuid()) FROM 9),
+               'hex')::uuid
+      FROM (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros) now
+$$;
+
+CREATE FUNCTION subscriptions_public_id(prefix text, id text) RETURNS text LANGUAGE sql IMMUTABLE
+AS $$ SELECT coalesce(prefix || '_' || replace(id, '-', ''), '') $$;
+
+-- Its arguments are the fields of Watched.
+CREATE FUNCTION subscriptions_note_change() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    kind text := TG_ARGV[0];
+    told text[] := string_to_array(TG_ARGV[4], ' ');
+    nobodys text[] := string_to_array(TG_ARGV[5], ' ');
+    was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
+    became jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
+    this jsonb := coalesce(became, was);
+    endpoint text := CASE kind WHEN 'endpoint' THEN this ->> 'id' ELSE this ->> 'endpoint_id' END;
+    subscriber text := CASE kind WHEN 'subscriber' THEN this ->> 'id'
+                                 ELSE this ->> 'subscriber_id' END;
+    changes jsonb;
+BEGIN
+    IF current_setting('angarium.reencrypting', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
+    SELECT coalesce(jsonb_object_agg(
+               name,
+               CASE WHEN name = ANY (told) THEN jsonb_build_array(was -> name, became -> name) END
+           ), '{}')
+      INTO changes
+      FROM jsonb_object_keys(this) name
+     WHERE CASE TG_OP
+               WHEN 'UPDATE' THEN name <> ALL (nobodys)
+                                  AND was -> name IS DISTINCT FROM became -> name
+               ELSE name = ANY (told) AND this -> name NOT IN ('null', '""')
+           END;
+    IF TG_OP = 'UPDATE' AND changes = '{}' THEN
+        RETURN NULL;
+    END IF;
+    IF subscriber IS NULL AND endpoint IS NOT NULL THEN
+        SELECT subscriber_id INTO subscriber
+          FROM subscriptions_endpoint WHERE id = endpoint::uuid;
+    END IF;
+    INSERT INTO subscriptions_historyentry
+           (id, action, kind, object_id, name, endpoint, subscriber, changes)
+    VALUES (subscriptions_uuid7(),
+            CASE TG_OP WHEN 'INSERT' THEN 'created' WHEN 'UPDATE' THEN 'changed'
+                       ELSE 'deleted' END,
+            kind,
+            CASE TG_ARGV[2] WHEN '' THEN this ->> TG_ARGV[1]
+                            ELSE subscriptions_public_id(TG_ARGV[2], this ->> TG_ARGV[1]) END,
+            coalesce(this ->> nullif(TG_ARGV[3], ''), ''),
+            subscriptions_public_id('ep', endpoint),
+            subscriptions_public_id('sub', subscriber),
+            changes);
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION subscriptions_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'An entry of the history stays as it was written.';
+END $$;
+
+CREATE TRIGGER history_stays BEFORE UPDATE ON subscriptions_historyentry
+    EXECUTE FUNCTION subscriptions_refuse_change();
+"""
+
+
+def triggers(table: str, watched: Watched) -> str:
+    call = (
+        "subscriptions_note_change("
+        f"'{watched.kind}', '{watched.id}', '{watched.prefix}', '{watched.name}', "
+        f"'{watched.told}', '{watched.nobodys}')"
+    )
+    nobodys = f"'{{{watched.nobodys.replace(' ', ',')}}}'::text[]"
+    return f"""
+        CREATE TRIGGER history AFTER INSERT OR DELETE ON {table}
+            FOR EACH ROW EXECUTE FUNCTION {call};
+        -- An endpoint's health is written often, and is nobody's doing: see to it here, as a call
+        -- of the function costs more.
+        CREATE TRIGGER history_of_changes AFTER UPDATE ON {table}
+            FOR EACH ROW WHEN (to_jsonb(OLD) - {nobodys} <> to_jsonb(NEW) - {nobodys})
+            EXECUTE FUNCTION {call};
+    """
+
+
+def drop(table: str) -> str:
+    return f"DROP TRIGGER history ON {table}; DROP TRIGGER history_of_changes ON {table};"
+
+
+def told(name: str, otherwise: str = "") -> Coalesce:
+    setting = models.Func(
+        models.Value(f"angarium.{name}"), models.Value(True), function="current_setting"
+    )
+    return Coalesce(NullIf(setting, models.Value("")), models.Value(otherwise))
+
+
+class Migration(migrations.Migration):
+    dependencies = [("subscriptions", "0001_initial")]
+    operations = [
+        migrations.CreateModel(
+            name="HistoryEntry",
+            fields=[
+                ("id", subscriptions.ids.IdField(prefix="hist", serialize=False)),
+                ("at", models.DateTimeField(db_default=Now())),
+                (
+                    "action",
+                    models.CharField(
+                        choices=[
+                            ("created", "Created"),
+                            ("changed", "Changed"),
+                            ("deleted", "Deleted"),
+                            ("revealed", "Revealed"),
+                            ("reencrypted", "Reencrypted"),
+                            ("redriven", "Redriven"),
+                            ("recovered", "Recovered"),
+                            ("discarded", "Discarded"),
+                            ("dropped", "Dropped"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("subscriber", "Subscriber"),
+                            ("endpoint", "Endpoint"),
+                            ("subscription", "Subscription"),
+                            ("signing_secret", "signing secret"),
+                            ("event_type", "Event Type"),
+                            ("api_key", "API key"),
+                            ("delivery", "Delivery"),
+                        ],
+                        max_length=16,
+                        verbose_name="what",
+                    ),
+                ),
+                (
+                    "object_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="An event type's name, an API key's prefix; empty where it "
+                        "concerns many.",
+                        max_length=128,
+                        verbose_name="id",
+                    ),
+                ),
+                (
+                    "name",
+                    models.TextField(blank=True, help_text="What people knew it by at the time."),
+                ),
+                (
+                    "count",
+                    models.PositiveIntegerField(db_default=1, help_text="How many it concerns."),
+                ),
+                ("endpoint", models.CharField(blank=True, max_length=36)),
+                ("subscriber", models.CharField(blank=True, max_length=36)),
+                (
+                    "changes",
+                    models.JSONField(
+                        db_default={},
+                        default=dict,
+                        help_text="By column, what it was and what it became; null where neither "
+                        "is ever told.",
+                    ),
+                ),
+                (
+                    "actor_kind",
+                    models.CharField(
+                        choices=[
+                            ("user", "User"),
+                            ("api_key", "API key"),
+                            ("command", "Command"),
+                            ("angarium", "Angarium"),
+                        ],
+                        db_default=told("actor_kind", "angarium"),
+                        max_length=10,
+                        verbose_name="who",
+                    ),
+                ),
+                (
+                    "actor_id",
+                    models.CharField(
+                        db_default=told("actor_id"),
+                        help_text="Of an API key its prefix.",
+                        max_length=64,
+                    ),
+                ),
+                ("actor_name", models.CharField(db_default=told("actor_name"), max_length=200)),
+                (
+                    "ip_address",
+                    models.CharField(
+                        db_default=told("ip_address"), max_length=45, verbose_name="IP address"
+                    ),
+                ),
+                (
+                    "request_id",
+                    models.CharField(
+                        db_default=told("request_id"), max_length=128, verbose_name="request id"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "history entry",
+                "verbose_name_plural": "history",
+                "default_permissions": ["view"],
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["kind", "object_id", "-id"], name="history_of_object"),
+                    models.Index(fields=["endpoint", "-id"], name="history_of_endpoint"),
+                    models.Index(fields=["subscriber", "-id"], name="history_of_subscriber"),
+                ],
+            },
+        ),
+        migrations.RunSQL(
+            FUNCTIONS,
+            """
+            DROP TRIGGER history_stays ON subscriptions_historyentry;
+            DROP FUNCTION subscriptions_refuse_change, subscriptions_note_change,
+                          subscriptions_public_id, subscriptions_uuid7;
+            """,
+        ),
+        *(
+            migrations.RunSQL(triggers(table, watched), drop(table))
+            for table, watched in WATCHED.items()
+        ),
+        *(
+            migrations.AlterField(model, name, field)
+            for model, name, field in (
+                (
+                    "apikey",
+                    "name",
+                    models.CharField(
+                        default=None,
+                        help_text="Whose key it is, or what for.",
+                        max_length=50,
+                        validators=[subscriptions.hidden_characters.refuse_hidden],
+                    ),
+                ),
+                (
+                    "endpoint",
+                    "description",
+                    models.CharField(
+                        blank=True,
+                        max_length=500,
+                        validators=[subscriptions.hidden_characters.refuse_hidden],
+                    ),
+                ),
+                (
+                    "eventtype",
+                    "description",
+                    models.TextField(
+                        blank=True, validators=[subscriptions.hidden_characters.refuse_hidden]
+                    ),
+                ),
+                (
+                    "subscriber",
+                    "name",
+                    models.CharField(
+                        max_length=200, validators=[subscriptions.hidden_characters.refuse_hidden]
+                    ),
+                ),
+                (
+                    "subscriber",
+                    "external_id",
+                    models.CharField(
+                        blank=True,
+                        help_text="The subscriber's id in your own system.",
+                        max_length=200,
+                        null=True,
+                        unique=True,
+                        validators=[subscriptions.hidden_characters.refuse_hidden],
+                    ),
+                ),
+            )
+        ),
+    ]
