@@ -18,7 +18,6 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.cache.backends.locmem import LocMemCache
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.views.decorators.debug import sensitive_variables
 from redis import RedisError
 
@@ -128,7 +127,8 @@ class Site(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)
-        if isinstance(response, TemplateResponse) and (wait := response.context_data["form"].wait):
+        form = (getattr(response, "context_data", None) or {}).get("form")
+        if form is not None and form.wait:
             response.status_code = 429
-            response.headers["Retry-After"] = str(wait)
+            response.headers["Retry-After"] = str(form.wait)
         return response

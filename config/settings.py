@@ -62,6 +62,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "subscriptions.request_ids.RequestIds",
+    "config.headers.Headers",
     "subscriptions.middleware.Attribution",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",

@@ -1,7 +1,7 @@
 """Event types, subscribers, endpoints and their subscriptions, over HTTP."""
 
 import logging
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
@@ -223,10 +223,6 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
         return NewEndpointSerializer if self.action == "create" else EndpointSerializer
 
-    def get_success_headers(self, data: Any) -> dict[str, str]:
-        # Of an endpoint just added, whose answer has its secret.
-        return {**super().get_success_headers(data), "Cache-Control": "no-store"}
-
     def perform_destroy(self, endpoint: Endpoint) -> None:
         endpoint.delete_for_good()
 
@@ -296,10 +292,7 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
 
 
 def _shown(secret: SigningSecret) -> Response:
-    return Response(
-        {"secret": secret.reveal(), "public_key": secret.public_key or None},
-        headers={"Cache-Control": "no-store"},
-    )
+    return Response({"secret": secret.reveal(), "public_key": secret.public_key or None})
 
 
 @extend_schema_view(
