@@ -484,8 +484,8 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.display(description="authentication")
     def authenticates_by(self, endpoint: Endpoint) -> str:
-        shown = endpoint.shown_credentials["authentication"]
-        return ", ".join(f"{name} {value}" for name, value in shown.items() if value)
+        known = endpoint.shown_credentials["authentication"]
+        return shown(", ".join(f"{name} {value}" for name, value in known.items() if value))
 
     @admin.display
     def subscribes_to(self, endpoint: Endpoint) -> str:
