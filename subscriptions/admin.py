@@ -168,7 +168,9 @@ class AngariumAdmin(ModelAdmin):
     ) -> HttpResponse:
         obj = self.get_object(request, unquote(object_id))
         entries = [] if obj is None else self.history_of(obj)[:ENTRIES_SHOWN]
-        return super().history_view(request, object_id, {"entries": entries})
+        return super().history_view(
+            request, object_id, {"entries": entries, "limit": ENTRIES_SHOWN}
+        )
 
     def report(self, request: HttpRequest, changed: int, chosen: int, done: str) -> None:
         """Tell how many of the chosen rows an action has changed."""
@@ -672,9 +674,9 @@ class ApiKeyAdmin(RecordAdmin):
 
 @admin.register(HistoryEntry)
 class HistoryEntryAdmin(RecordAdmin):
-    list_display = ["at", "who", "action", "kind", "what", "what_changed"]
+    list_display = ["time", "who", "done", "what", "what_changed"]
     list_filter = ["actor_kind", "kind", "action", CreatedFilter]
-    sortable_by = ["at"]
+    sortable_by = ["time"]
     search_fields = [
         f"{column}__exact"
         for column in ("object_id", "name", "actor_id", "actor_name", "ip_address", "request_id")
@@ -683,16 +685,13 @@ class HistoryEntryAdmin(RecordAdmin):
         "By id, name, who it was (a user, an API key's name or prefix), IP address or request id; "
         "all of a subscriber or an endpoint by its full id."
     )
-    fields = [
-        *["at", "who", "request_id", "action", "kind", "what", "what_changed"],
-        *["endpoint", "subscriber"],
-    ]
     id_lookups = {
         "hist": "pk",
         "sub": "subscriber",
         "ep": "endpoint",
         **dict.fromkeys(["sbn", "sec", "dlv"], "object_id"),
     }
+    fields = ["time", "who", "request_id", "done", "what", "what_changed", "endpoint", "subscriber"]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -700,9 +699,17 @@ class HistoryEntryAdmin(RecordAdmin):
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
-    @admin.display(ordering="actor_kind")
+    @admin.display(ordering="-pk")
+    def time(self, entry: HistoryEntry) -> str:
+        return f"{timezone.localtime(entry.at):%Y-%m-%d %H:%M:%S}"
+
+    @admin.display
     def who(self, entry: HistoryEntry) -> SafeString:
         return format_html("{}<br><small>{}</small>", entry.actor, entry.ip_address)
+
+    @admin.display
+    def done(self, entry: HistoryEntry) -> str:
+        return str(entry)
 
     @admin.display
     def what(self, entry: HistoryEntry) -> SafeString:

@@ -66,8 +66,8 @@ class HistoryEntry(models.Model):
         SUBSCRIBER = "subscriber"
         ENDPOINT = "endpoint"
         SUBSCRIPTION = "subscription"
-        SIGNING_SECRET = "signing_secret", "signing secret"
-        EVENT_TYPE = "event_type"
+        SIGNING_SECRET = "signing_secret", "Signing secret"
+        EVENT_TYPE = "event_type", "Event type"
         API_KEY = "api_key", "API key"
         DELIVERY = "delivery"
 
@@ -109,7 +109,7 @@ class HistoryEntry(models.Model):
     class Meta:
         ordering = ["-id"]
         verbose_name = "history entry"
-        verbose_name_plural = "history"
+        verbose_name_plural = "history entries"
         default_permissions = ["view"]
         indexes = [
             models.Index(name="history_of_object", fields=["kind", "object_id", "-id"]),

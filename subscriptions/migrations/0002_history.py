@@ -11,10 +11,7 @@ import subscriptions.ids
 
 @dataclass(frozen=True)
 class Watched:
-    """A table whose rows have a history.
-
-    A column that is named in neither list is noted, without its value, when it changes.
-    """
+    """A table whose rows have a history."""
 
     kind: str
     id: str
@@ -24,8 +21,8 @@ class Watched:
     """The column that people know a row by, or "" """
     told: str
     """The columns whose values are told."""
-    nobodys: str
-    """Those that nobody changes: never noted."""
+    untold: str
+    """Those of which it is told that they changed. Changes of the rest are nobody's."""
 
 
 WATCHED = {
@@ -35,7 +32,7 @@ WATCHED = {
         prefix="sub",
         name="name",
         told="name external_id",
-        nobodys="id created_at",
+        untold="",
     ),
     "subscriptions_endpoint": Watched(
         kind="endpoint",
@@ -43,7 +40,7 @@ WATCHED = {
         prefix="ep",
         name="url",
         told="url description state max_in_flight disabled_reason credentials_shown",
-        nobodys="id created_at last_success_at last_failure_at failing_since",
+        untold="subscriber_id credentials",
     ),
     "subscriptions_subscription": Watched(
         kind="subscription",
@@ -51,7 +48,7 @@ WATCHED = {
         prefix="sbn",
         name="pattern",
         told="pattern enabled",
-        nobodys="id created_at",
+        untold="endpoint_id",
     ),
     "subscriptions_signingsecret": Watched(
         kind="signing_secret",
@@ -59,7 +56,7 @@ WATCHED = {
         prefix="sec",
         name="",
         told="public_key expires_at",
-        nobodys="id created_at",
+        untold="endpoint_id ciphertext",
     ),
     "subscriptions_eventtype": Watched(
         kind="event_type",
@@ -67,7 +64,7 @@ WATCHED = {
         prefix="",
         name="name",
         told="description archived",
-        nobodys="name created_at",
+        untold="",
     ),
     "subscriptions_apikey": Watched(
         kind="api_key",
@@ -75,8 +72,7 @@ WATCHED = {
         prefix="",
         name="name",
         told="name scopes rate expiry_date revoked",
-        # Its primary key has the hash in it.
-        nobodys="id prefix created last_used_at",
+        untold="subscriber_id hashed_key",
     ),
 }
 
@@ -99,7 +95,7 @@ CREATE FUNCTION subscriptions_note_change() RETURNS trigger LANGUAGE plpgsql AS 
 DECLARE
     kind text := TG_ARGV[0];
     told text[] := string_to_array(TG_ARGV[4], ' ');
-    nobodys text[] := string_to_array(TG_ARGV[5], ' ');
+    untold text[] := string_to_array(TG_ARGV[5], ' ');
     was jsonb := CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END;
     became jsonb := CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END;
     this jsonb := coalesce(became, was);
@@ -118,7 +114,7 @@ BEGIN
       INTO changes
       FROM jsonb_object_keys(this) name
      WHERE CASE TG_OP
-               WHEN 'UPDATE' THEN name <> ALL (nobodys)
+               WHEN 'UPDATE' THEN name = ANY (told || untold)
                                   AND was -> name IS DISTINCT FROM became -> name
                ELSE name = ANY (told) AND this -> name NOT IN ('null', '""')
            END;
@@ -154,26 +150,18 @@ CREATE TRIGGER history_stays BEFORE UPDATE ON subscriptions_historyentry
 """
 
 
-def triggers(table: str, watched: Watched) -> str:
+def trigger(table: str, watched: Watched) -> str:
     call = (
         "subscriptions_note_change("
         f"'{watched.kind}', '{watched.id}', '{watched.prefix}', '{watched.name}', "
-        f"'{watched.told}', '{watched.nobodys}')"
+        f"'{watched.told}', '{watched.untold}')"
     )
-    nobodys = f"'{{{watched.nobodys.replace(' ', ',')}}}'::text[]"
+    columns = ", ".join(f"{watched.told} {watched.untold}".split())
+    # An endpoint's health is written often: an UPDATE of other columns must not come by here.
     return f"""
-        CREATE TRIGGER history AFTER INSERT OR DELETE ON {table}
+        CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE OF {columns} ON {table}
             FOR EACH ROW EXECUTE FUNCTION {call};
-        -- An endpoint's health is written often, and is nobody's doing: see to it here, as a call
-        -- of the function costs more.
-        CREATE TRIGGER history_of_changes AFTER UPDATE ON {table}
-            FOR EACH ROW WHEN (to_jsonb(OLD) - {nobodys} <> to_jsonb(NEW) - {nobodys})
-            EXECUTE FUNCTION {call};
     """
-
-
-def drop(table: str) -> str:
-    return f"DROP TRIGGER history ON {table}; DROP TRIGGER history_of_changes ON {table};"
 
 
 def told(name: str, otherwise: str = "") -> Coalesce:
@@ -215,8 +203,8 @@ class Migration(migrations.Migration):
                             ("subscriber", "Subscriber"),
                             ("endpoint", "Endpoint"),
                             ("subscription", "Subscription"),
-                            ("signing_secret", "signing secret"),
-                            ("event_type", "Event Type"),
+                            ("signing_secret", "Signing secret"),
+                            ("event_type", "Event type"),
                             ("api_key", "API key"),
                             ("delivery", "Delivery"),
                         ],
@@ -291,7 +279,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "verbose_name": "history entry",
-                "verbose_name_plural": "history",
+                "verbose_name_plural": "history entries",
                 "default_permissions": ["view"],
                 "ordering": ["-id"],
                 "indexes": [
@@ -310,7 +298,7 @@ class Migration(migrations.Migration):
             """,
         ),
         *(
-            migrations.RunSQL(triggers(table, watched), drop(table))
+            migrations.RunSQL(trigger(table, watched), f"DROP TRIGGER history ON {table}")
             for table, watched in WATCHED.items()
         ),
         *(
