@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from deliveries.try_form import ASKED, TryForm
 from deliveries.trying import Trial, latest, try_on_events, try_on_example
 from subscriptions.admin import (
+    CreatedFilter,
     EndpointAdmin,
     RecordAdmin,
     RecordInline,
@@ -35,7 +35,9 @@ from subscriptions.admin import (
     mark,
     moment,
 )
-from subscriptions.ids import lowest_uuid_at, to_uuid
+from subscriptions.hidden_characters import shown
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import to_uuid
 from subscriptions.models import Endpoint, EndpointQuerySet, Subscription
 
 if TYPE_CHECKING:
@@ -71,8 +73,8 @@ def state_of(delivery: Delivery) -> SafeString:
 
 
 def text(value: str) -> SafeString | str:
-    """Text from outside, as it is."""
-    return format_html('<pre class="text">{}</pre>', value) if value else "-"
+    """Text from outside, with whatever would not show made visible."""
+    return format_html('<pre class="text">{}</pre>', shown(value)) if value else "-"
 
 
 def deliveries_of(row_id: str, label: object) -> SafeString:
@@ -81,27 +83,7 @@ def deliveries_of(row_id: str, label: object) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, label)
 
 
-class CreatedFilter(admin.SimpleListFilter):
-    """Goes by the ids, which sort by time and are indexed."""
-
-    title = parameter_name = "created"
-    hours = {
-        "hour": ("in the last hour", 1),
-        "day": ("in the last 24 hours", 24),
-        "week": ("in the last 7 days", 7 * 24),
-    }
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(choice, label) for choice, (label, _) in self.hours.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in self.hours:
-            return queryset
-        _, hours = self.hours[self.value() or ""]
-        return queryset.filter(pk__gte=lowest_uuid_at(timezone.now() - timedelta(hours=hours)))
-
-
-class HistoryAdmin(RecordAdmin):
+class HappenedAdmin(RecordAdmin):
     """What Angarium alone writes."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -141,7 +123,7 @@ class DeliveryInline(RecordInline):
 
 
 @admin.register(Event)
-class EventAdmin(HistoryAdmin):
+class EventAdmin(HappenedAdmin):
     list_display = [
         "id",
         "type",
@@ -225,10 +207,14 @@ class AttemptInline(RecordInline):
         "outcome",
         "status",
         "took",
-        "error",
+        "what_went_wrong",
         "response",
         "ended",
     ]
+
+    @admin.display(description="error")
+    def what_went_wrong(self, attempt: Attempt) -> str:
+        return shown(attempt.error)
 
     @admin.display
     def took(self, attempt: Attempt) -> str:
@@ -245,8 +231,12 @@ class AttemptInline(RecordInline):
 
 class DeadLetterInline(RecordInline):
     model = DeadLetter
-    fields = ["reason", "last_error", "died_at", "resolution", "resolved_at"]
+    fields = ["reason", "error", "died_at", "resolution", "resolved_at"]
     verbose_name_plural = "dead letters"
+
+    @admin.display(description="last error")
+    def error(self, letter: DeadLetter) -> str:
+        return shown(letter.last_error)
 
 
 class OwnerFilter(SubscriberFilter):
@@ -254,7 +244,8 @@ class OwnerFilter(SubscriberFilter):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(HistoryAdmin):
+class DeliveryAdmin(HappenedAdmin):
+    history_kind = HistoryEntry.Kind.DELIVERY
     list_display = [
         "id",
         "event_type",
@@ -370,12 +361,12 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(HistoryAdmin):
+class DeadLetterAdmin(HappenedAdmin):
     list_display = [
         "event_type",
         "endpoint",
         "reason",
-        "last_error",
+        "error",
         "died",
         "how_it_is",
     ]
@@ -397,7 +388,7 @@ class DeadLetterAdmin(HistoryAdmin):
         "event_type",
         "endpoint",
         "reason",
-        "last_error",
+        "error",
         "died_at",
         "how_it_is",
         "resolved_at",
@@ -409,6 +400,11 @@ class DeadLetterAdmin(HistoryAdmin):
             "delivery__event__payload"
         )
 
+    def history_of(self, obj: DeadLetter) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(
+            kind=HistoryEntry.Kind.DELIVERY, object_id=obj.delivery_id
+        )
+
     @admin.display
     def event_type(self, letter: DeadLetter) -> str:
         return letter.delivery.event.type
@@ -416,6 +412,10 @@ class DeadLetterAdmin(HistoryAdmin):
     @admin.display
     def endpoint(self, letter: DeadLetter) -> str:
         return letter.delivery.endpoint.url
+
+    @admin.display(description="last error")
+    def error(self, letter: DeadLetter) -> str:
+        return shown(letter.last_error)
 
     @admin.display
     def died(self, letter: DeadLetter) -> SafeString | None:

@@ -1,4 +1,7 @@
-"""What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in."""
+"""What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in.
+
+To redrive and to discard are decisions, which the history has: one entry for a list.
+"""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -6,7 +9,9 @@ from uuid import UUID
 from django.db import connection, transaction
 
 from deliveries import bell, ordering
-from deliveries.models import DeadLetter
+from deliveries.models import DeadLetter, Delivery
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import from_uuid
 
 RETRY = """
     UPDATE deliveries_delivery SET next_attempt_at = now(), rung_at = now()
@@ -74,14 +79,16 @@ def redrive(
     """Send dead deliveries again, with the whole retry schedule before them; returns which."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
-        redriven = cursor.fetchall()
-        pending = [delivery for delivery, state, *_ in redriven if state == "pending"]
-        gathering = {endpoint for _, state, endpoint, _ in redriven if state == "gathering"}
-        queues = [(endpoint, key) for _, state, endpoint, key in redriven if state == "queued"]
+        rows = cursor.fetchall()
+        redriven = [delivery for delivery, *_ in rows]
+        _note(resolution, redriven)
+        pending = [delivery for delivery, state, *_ in rows if state == "pending"]
+        gathering = {endpoint for _, state, endpoint, _ in rows if state == "gathering"}
+        queues = [(endpoint, key) for _, state, endpoint, key in rows if state == "queued"]
         transaction.on_commit(lambda: bell.ring(pending), robust=True)
         transaction.on_commit(lambda: bell.ring_for_batches(gathering), robust=True)
         transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
-    return [delivery for delivery, *_ in redriven]
+    return redriven
 
 
 def discard(
@@ -91,7 +98,30 @@ def discard(
     """Give deliveries up that have not been delivered; returns which they were."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(DISCARD, {"ids": list(deliveries), "resolution": resolution.value})
-        discarded = cursor.fetchall()
-        queues = [(endpoint, key) for _, endpoint, key in discarded if key is not None]
+        rows = cursor.fetchall()
+        discarded = [delivery for delivery, *_ in rows]
+        _note(resolution, discarded)
+        queues = [(endpoint, key) for _, endpoint, key in rows if key is not None]
         transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
-    return [delivery for delivery, *_ in discarded]
+    return discarded
+
+
+def _note(decision: DeadLetter.Resolution, deliveries: list[UUID]) -> None:
+    if not deliveries:
+        return
+    ids = [from_uuid("dlv", delivery) for delivery in deliveries]
+    owners = Delivery.objects.filter(pk__in=ids).order_by()
+    endpoints = {*owners.values_list("endpoint", flat=True).distinct()[:2]}
+    subscribers = {*owners.values_list("endpoint__subscriber", flat=True).distinct()[:2]}
+    HistoryEntry.objects.create(
+        action=HistoryEntry.Action(decision.value),
+        kind=HistoryEntry.Kind.DELIVERY,
+        object_id=_only(ids),
+        count=len(ids),
+        endpoint=_only(endpoints),
+        subscriber=_only(subscribers),
+    )
+
+
+def _only(ids: Collection[str]) -> str:
+    return next(iter(ids)) if len(ids) == 1 else ""

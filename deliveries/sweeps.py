@@ -20,6 +20,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, lowest_uuid_at
 from subscriptions.models import SigningSecret
 from webhooks.sending.outcome import Outcome, OutcomeKind
@@ -314,6 +315,12 @@ def count_dead_letters() -> int:
 def expired_secrets() -> int:
     """Delete the signing secrets whose overlap with their successor is over."""
     return _in_chunks(SigningSecret.objects.drop_expired)
+
+
+def old_history() -> int:
+    """Drop the entries of the history that are older than HISTORY_RETENTION."""
+    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).history_retention)
+    return _in_chunks(lambda limit: HistoryEntry.objects.drop_before(oldest, limit))
 
 
 def old_events() -> int:

@@ -77,7 +77,8 @@ def sweep_dead_letters() -> None:
 
 @shared_task(name="deliveries.sweep_expired", ignore_result=True)
 def sweep_expired() -> None:
-    """Give up what is held for too long; drop old events and expired signing secrets."""
+    """Give up what is held for too long; drop what is past its time."""
     sweeps.held_too_long()
     sweeps.expired_secrets()
     sweeps.old_events()
+    sweeps.old_history()

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.paginator import Paginator
@@ -31,14 +32,16 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
 from django.utils.functional import cached_property
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
-from subscriptions.ids import to_uuid
+from subscriptions.hidden_characters import shown
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import lowest_uuid_at, to_uuid
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -62,6 +65,7 @@ logger = logging.getLogger(__name__)
 
 PATTERNS_SHOWN = 5
 ROWS_LISTED = 10_000
+ENTRIES_SHOWN = 100
 SECRET_KINDS = [
     (Kind.HMAC, "HMAC-SHA256 (v1): a secret shared with the receiver"),
     (Kind.ED25519, "Ed25519 (v1a): the receiver has the public key alone"),
@@ -85,6 +89,26 @@ def moment(time: datetime | None) -> SafeString | None:
     )
 
 
+class CreatedFilter(admin.SimpleListFilter):
+    """Goes by the ids, which sort by time and are indexed."""
+
+    title = parameter_name = "created"
+    hours = {
+        "hour": ("in the last hour", 1),
+        "day": ("in the last 24 hours", 24),
+        "week": ("in the last 7 days", 7 * 24),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(choice, label) for choice, (label, _) in self.hours.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in self.hours:
+            return queryset
+        _, hours = self.hours[self.value() or ""]
+        return queryset.filter(pk__gte=lowest_uuid_at(timezone.now() - timedelta(hours=hours)))
+
+
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     """Pages of the first ROWS_LISTED rows: to count millions takes longer than to read a page."""
 
@@ -104,11 +128,13 @@ class AngariumAdmin(ModelAdmin):
     """A list that may be long, and finds by a full id what has it or belongs to it."""
 
     id_lookups: Mapping[str, str] = {}
+    history_kind = ""
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     paginator = BoundedPaginator
     change_list_template = "admin/subscriptions/change_list.html"
+    object_history_template = "admin/subscriptions/object_history.html"
 
     class Media:
         css = {"all": ["subscriptions/admin.css"]}
@@ -136,6 +162,19 @@ class AngariumAdmin(ModelAdmin):
             counted = list(queryset.values_list("pk", flat=True)[:ROWS_LISTED])
             queryset = queryset.filter(pk__in=counted)
         return super().response_action(request, queryset, *options)
+
+    def history_of(self, obj: Any) -> QuerySet[HistoryEntry]:
+        """The entries that concern an object."""
+        return HistoryEntry.objects.filter(kind=self.history_kind, object_id=obj.pk)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, unquote(object_id))
+        entries = [] if obj is None else self.history_of(obj)[:ENTRIES_SHOWN]
+        return super().history_view(
+            request, object_id, {"entries": entries, "limit": ENTRIES_SHOWN}
+        )
 
     def report(self, request: HttpRequest, changed: int, chosen: int, done: str) -> None:
         """Tell how many of the chosen rows an action has changed."""
@@ -186,6 +225,7 @@ class RecordInline(TabularInline):
 
 @admin.register(EventType)
 class EventTypeAdmin(LockingAdmin):
+    history_kind = HistoryEntry.Kind.EVENT_TYPE
     list_display = ["name", "description", "archived", "created_at"]
     list_filter = ["archived"]
     search_fields = ["name", "description"]
@@ -218,6 +258,9 @@ class SubscriberAdmin(LockingAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = ["name", "external_id"]
         return fields if obj is None else [*fields, *self.readonly_fields]
+
+    def history_of(self, obj: Subscriber) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(subscriber=obj.pk)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Django would read all of a subscriber's events first; the API has a better way.
@@ -452,6 +495,9 @@ class EndpointAdmin(LockingAdmin):
         # Its deliveries are on record. There is an action that takes it out of use.
         return False
 
+    def history_of(self, obj: Endpoint) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(endpoint=obj.pk)
+
     def has_delete_for_good_permission(self, request: HttpRequest) -> bool:
         return super().has_delete_permission(request)
 
@@ -498,8 +544,8 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.display(description="authentication")
     def authenticates_by(self, endpoint: Endpoint) -> str:
-        shown = endpoint.shown_credentials["authentication"]
-        return ", ".join(f"{name} {value}" for name, value in shown.items() if value)
+        known = endpoint.shown_credentials["authentication"]
+        return shown(", ".join(f"{name} {value}" for name, value in known.items() if value))
 
     @admin.display
     def subscribes_to(self, endpoint: Endpoint) -> str:
@@ -545,8 +591,10 @@ class EndpointAdmin(LockingAdmin):
         endpoint = self._only_one(request, endpoints)
         if endpoint is None:
             return None
-        self.log_change(request, endpoint, "Revealed the signing secret.")
-        logger.info("%s was shown the signing secret of %s", request.user, endpoint.pk)
+        secret = endpoint.signing_secrets.filter(expires_at=None).first()
+        if secret is not None:
+            HistoryEntry.objects.note_reveal(secret)
+            logger.info("%s was shown the signing secret of %s", request.user, endpoint.pk)
         return self._show_secret(request, endpoint)
 
     @admin.action(description="Delete for good", permissions=["delete_for_good"])
@@ -575,7 +623,6 @@ class EndpointAdmin(LockingAdmin):
         existing = list(endpoints.existing())
         for endpoint in existing:
             change(endpoint)
-            self.log_change(request, endpoint, f"{done.capitalize()}.")
         self.report(request, len(existing), endpoints.count(), done)
 
     def _only_one(self, request: HttpRequest, endpoints: EndpointQuerySet) -> Endpoint | None:
@@ -594,7 +641,6 @@ class EndpointAdmin(LockingAdmin):
         if endpoint is None:
             return None
         SigningSecret.objects.issue(endpoint, kind=kind)
-        self.log_change(request, endpoint, "Rotated the signing secret.")
         return self._show_secret(request, endpoint)
 
     def _show_secret(self, request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
@@ -646,12 +692,24 @@ class ApiKeyAdmin(RecordAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        key = ApiKey.objects.assign_key(obj)
+        obj.just_made = ApiKey.objects.assign_key(obj)
         super().save_model(request, obj, form, change)
-        shown = format_html(
-            "The API key “{}” is <code>{}</code>. It is shown this once.", obj.name, key
-        )
-        self.message_user(request, shown, messages.WARNING)
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        # Not in a message either.
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "API key",
+            "opts": self.opts,
+            "media": self.media,
+            "api_key": obj,
+        }
+        return TemplateResponse(request, "admin/subscriptions/apikey/new.html", context)
+
+    def history_of(self, obj: ApiKey) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(kind=HistoryEntry.Kind.API_KEY, object_id=obj.prefix)
 
     @admin.display(description="state")
     def how_it_is(self, key: ApiKey) -> SafeString:
@@ -670,7 +728,53 @@ class ApiKeyAdmin(RecordAdmin):
     @admin.action(description="Revoke: this cannot be undone", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         chosen = keys.count()
-        usable = keys.filter(revoked=False)
-        for key in usable:
-            self.log_change(request, key, "Revoked.")
-        self.report(request, usable.update(revoked=True), chosen, "revoked")
+        self.report(request, keys.filter(revoked=False).update(revoked=True), chosen, "revoked")
+
+
+@admin.register(HistoryEntry)
+class HistoryEntryAdmin(RecordAdmin):
+    list_display = ["time", "who", "done", "what", "what_changed"]
+    list_filter = ["actor_kind", "kind", "action", CreatedFilter]
+    sortable_by = ["time"]
+    search_fields = [
+        f"{column}__exact"
+        for column in ("object_id", "name", "actor_id", "actor_name", "ip_address", "request_id")
+    ]
+    search_help_text = (
+        "By id, name, who it was (a user, an API key's name or prefix), IP address or request id; "
+        "all of a subscriber or an endpoint by its full id."
+    )
+    id_lookups = {
+        "hist": "pk",
+        "sub": "subscriber",
+        "ep": "endpoint",
+        **dict.fromkeys(["sbn", "sec", "dlv"], "object_id"),
+    }
+    fields = ["time", "who", "request_id", "done", "what", "what_changed", "endpoint", "subscriber"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(ordering="-pk")
+    def time(self, entry: HistoryEntry) -> str:
+        return f"{timezone.localtime(entry.at):%Y-%m-%d %H:%M:%S}"
+
+    @admin.display
+    def who(self, entry: HistoryEntry) -> SafeString:
+        return format_html("{}<br><small>{}</small>", entry.actor, entry.ip_address)
+
+    @admin.display
+    def done(self, entry: HistoryEntry) -> str:
+        return str(entry)
+
+    @admin.display
+    def what(self, entry: HistoryEntry) -> SafeString:
+        what = f"{entry.count} of them" if entry.count > 1 else shown(entry.name)
+        return format_html("{}<br><small>{}</small>", what, entry.object_id)
+
+    @admin.display
+    def what_changed(self, entry: HistoryEntry) -> SafeString:
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in entry.lines()))

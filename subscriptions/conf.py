@@ -49,6 +49,8 @@ class SubscriptionSettings:
     """How many requests an API key may make (/s, /m, /h or /d), unless it says so; empty: any."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Where the web processes count them."""
+    proxies: int = 0
+    """How many proxies of your own stand in front, each of which adds to X-Forwarded-For."""
 
     encryption_keys: tuple[str, ...] = ()
     """Fernet keys, newest first: the first encrypts, all decrypt."""

@@ -21,6 +21,8 @@ from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
 from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
+from subscriptions.hidden_characters import refuse_hidden
+from subscriptions.history import HistoryEntry as HistoryEntry  # Django looks for models here
 from subscriptions.ids import IdField
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
@@ -45,6 +47,15 @@ class ApiKey(AbstractAPIKey):
 
     USE_NOTED_EVERY = timedelta(minutes=1)
 
+    # Not a column: the key itself, for whoever has just made it.
+    just_made = ""
+
+    name = models.CharField(
+        max_length=50,
+        default=None,
+        validators=[refuse_hidden],
+        help_text="Whose key it is, or what for.",
+    )
     scopes = ArrayField(
         models.CharField(max_length=10, choices=Scope),
         default=every_scope,
@@ -107,7 +118,7 @@ class EventType(models.Model):
     name = models.CharField(
         primary_key=True, max_length=MAX_LENGTH, validators=[RegexValidator(NAME_PATTERN)]
     )
-    description = models.TextField(blank=True)
+    description = models.TextField(blank=True, validators=[refuse_hidden])
     archived = models.BooleanField(
         default=False, help_text="No longer offered to subscribers; still delivered."
     )
@@ -130,9 +141,10 @@ class Subscriber(models.Model):
     """A customer, or whoever else owns endpoints."""
 
     id = IdField(prefix="sub")
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=[refuse_hidden])
     external_id = models.CharField(
         max_length=200,
+        validators=[refuse_hidden],
         unique=True,
         null=True,
         blank=True,
@@ -177,7 +189,7 @@ class Endpoint(models.Model):
     id = IdField(prefix="ep")
     subscriber = models.ForeignKey(Subscriber, models.PROTECT, related_name="endpoints")
     url = models.CharField("URL", max_length=2048, validators=[check_endpoint_url])
-    description = models.CharField(max_length=500, blank=True)
+    description = models.CharField(max_length=500, blank=True, validators=[refuse_hidden])
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     max_in_flight = models.PositiveSmallIntegerField(
         null=True,

@@ -1,7 +1,7 @@
 """Event types, subscribers, endpoints and their subscriptions, over HTTP."""
 
 import logging
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
@@ -33,6 +33,7 @@ from subscriptions.api.serializers import (
     SubscriptionSerializer,
 )
 from subscriptions.api.viewsets import ApiViewSet
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 from subscriptions.models import (
     ApiKey,
@@ -235,10 +236,6 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
         return NewEndpointSerializer if self.action == "create" else EndpointSerializer
 
-    def get_success_headers(self, data: Any) -> dict[str, str]:
-        # Of an endpoint just added, whose answer has its secret.
-        return {**super().get_success_headers(data), "Cache-Control": "no-store"}
-
     def perform_destroy(self, endpoint: Endpoint) -> None:
         endpoint.delete_for_good()
 
@@ -261,13 +258,14 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @extend_schema(
         summary="Reveal an endpoint's signing secret",
         description="The newest, if it has several; of Ed25519 its public key. That it was shown "
-        "is logged.",
+        "is logged, and in the history.",
         responses=SecretSerializer,
     )
     @action(detail=True)
     def secret(self, request: Request, pk: str) -> Response:
         endpoint = self.get_object()
         secret = get_object_or_404(SigningSecret, endpoint=endpoint, expires_at=None)
+        HistoryEntry.objects.note_reveal(secret)
         key: ApiKey = request.auth  # type: ignore[assignment]
         logger.info("API key %s was shown the signing secret of %s", key.prefix, endpoint.pk)
         return _shown(secret)
@@ -307,10 +305,7 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
 
 
 def _shown(secret: SigningSecret) -> Response:
-    return Response(
-        {"secret": secret.reveal(), "public_key": secret.public_key or None},
-        headers={"Cache-Control": "no-store"},
-    )
+    return Response({"secret": secret.reveal(), "public_key": secret.public_key or None})
 
 
 @extend_schema_view(

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -80,7 +81,8 @@ def move_in(name: str) -> Tenant:
     letter = DeadLetter.objects.create(
         delivery=delivery, reason="exhausted", last_error=name, died_at=now
     )
-    owned = [subscriber, endpoint, subscription, event, delivery, letter]
+    entry = HistoryEntry.objects.get(kind="endpoint", object_id=endpoint.pk)
+    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry]
     return Tenant(name, {type(row): row for row in owned})
 
 
