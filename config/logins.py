@@ -40,7 +40,7 @@ class Attempts:
 
     def __init__(self, redis_url: str) -> None:
         self._shared = buckets(redis_url)
-        self._own = LocMemCache(f"logins {id(self)}", {"OPTIONS": {"MAX_ENTRIES": 10_000}})
+        self._own = LocMemCache(f"logins {redis_url}", {"OPTIONS": {"MAX_ENTRIES": 10_000}})
 
     def wait(self, name: str, address: str) -> int:
         """Count an attempt that is about to be made; 0, or the seconds that it must wait."""

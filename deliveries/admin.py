@@ -83,7 +83,7 @@ def deliveries_of(row_id: str, label: object) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, label)
 
 
-class HappenedAdmin(RecordAdmin):
+class HistoryAdmin(RecordAdmin):
     """What Angarium alone writes."""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -123,7 +123,7 @@ class DeliveryInline(RecordInline):
 
 
 @admin.register(Event)
-class EventAdmin(HappenedAdmin):
+class EventAdmin(HistoryAdmin):
     list_display = [
         "id",
         "type",
@@ -244,7 +244,7 @@ class OwnerFilter(SubscriberFilter):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(HappenedAdmin):
+class DeliveryAdmin(HistoryAdmin):
     history_kind = HistoryEntry.Kind.DELIVERY
     list_display = [
         "id",
@@ -361,7 +361,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(DeadLetter)
-class DeadLetterAdmin(HappenedAdmin):
+class DeadLetterAdmin(HistoryAdmin):
     list_display = [
         "event_type",
         "endpoint",

@@ -18,7 +18,7 @@ def address_of(request: HttpRequest) -> str:
     if 0 < part(SubscriptionSettings).proxies <= len(forwarded):
         seen = forwarded[-part(SubscriptionSettings).proxies].strip() or seen
     try:
-        address = ip_address(seen)
+        address = ip_address(seen.partition("%")[0])
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)

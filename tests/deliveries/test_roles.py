@@ -10,6 +10,7 @@ from django.urls import reverse
 from deliveries.emit import emit
 from deliveries.models import DeadLetter, Delivery, Event
 from deliveries.roles import OPERATORS, VIEWERS
+from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -22,7 +23,10 @@ from tests.conftest import MakeEndpoint
 
 pytestmark = pytest.mark.django_db
 
-MODELS = [Subscriber, Endpoint, Subscription, EventType, ApiKey, Event, Delivery, DeadLetter]
+MODELS = [
+    *[Subscriber, Endpoint, Subscription, EventType, ApiKey, HistoryEntry],
+    *[Event, Delivery, DeadLetter],
+]
 LINK = re.compile(r'href="(/admin/(?:subscriptions|deliveries)/[^"?]*)')
 
 

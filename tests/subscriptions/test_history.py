@@ -291,7 +291,7 @@ class TestSecrets:
     NOBODY_S = {
         "subscriptions_subscriber": "id created_at",
         "subscriptions_endpoint": "id created_at last_success_at last_failure_at failing_since",
-        "subscriptions_subscription": "id created_at",
+        "subscriptions_subscription": "id created_at filter_failures filter_failed_at filter_error",
         "subscriptions_signingsecret": "id created_at",
         "subscriptions_eventtype": "name created_at",
         "subscriptions_apikey": "id prefix created last_used_at",
@@ -538,6 +538,8 @@ class TestApi:
         (2, "made up, 198.51.100.7, 10.0.0.1", "198.51.100.7"),
         (2, "198.51.100.7", "192.0.2.1"),
         (1, "", "192.0.2.1"),
+        (1, "::ffff:198.51.100.7", "198.51.100.7"),
+        (1, "fe80::1%eth0", "fe80::1"),
         (1, "unknown", ""),
     ],
 )
