@@ -207,6 +207,20 @@ class TestFraming:
             sender.close()
         assert kinds == [OutcomeKind.DELIVERED] * 3
 
+    def test_two_lengths_cost_the_connection(self, make_sender: MakeSender) -> None:
+        sender = make_sender()
+
+        def behave(peer: Peer) -> None:
+            while peer.read_request():
+                peer.say(HEAD + b"Content-Length: 2\r\nContent-Length: 5\r\n\r\nok")
+
+        with HostileReceiver(behave) as receiver:
+            request = OutgoingRequest(receiver.url(), {}, b"{}")
+            kinds = [sender.send(request).kind for _ in range(2)]
+            assert kinds == [OutcomeKind.DELIVERED] * 2
+            assert receiver.connections() == 2
+            sender.close()
+
     def test_an_answer_that_comes_with_the_connection_answers_one_request(
         self, make_sender: MakeSender
     ) -> None:

@@ -207,6 +207,13 @@ class TestTunnel:
             assert [sender.send(request).status for _ in range(3)] == [200] * 3
         assert len(proxy.heads) == 3
 
+    def test_what_comes_right_behind_the_answer_of_the_proxy_is_the_endpoint_s(
+        self, send: Send
+    ) -> None:
+        with HostileReceiver(saying(b"HTTP/1.1 200 OK\r\nX: 1\r\n\r\n" + OK)) as proxy:
+            outcome = send("http://tunnelled.example/", **through(proxy))
+        assert (outcome.kind, outcome.response_body) == (OutcomeKind.DELIVERED, "ok")
+
     def test_tokens_are_fetched_through_it_too(self, send: Send, proxy: ConnectProxy) -> None:
         with HostileReceiver(Issuer()) as issuer, HostileReceiver(saying(OK)) as receiver:
             grant = ClientCredentials(issuer.url("/token", host="tunnelled.example"), *CLIENT)
