@@ -183,6 +183,8 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "failing_since",
         ]
         read_only_fields = ["subscriber", "state", "disabled_reason"]
+        # A space or a line end around it is refused like one within it.
+        extra_kwargs = {"url": {"trim_whitespace": False}}
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and "url" in given:
