@@ -142,7 +142,7 @@ class CurlSender:
         self._timer = None
         for waiting in self._waiting.values():
             for transfer in waiting:
-                waiting[transfer] = self._time(transfer)
+                waiting[transfer] = self._timer_of(transfer)
         self._ring()
 
     def close(self) -> None:
@@ -224,9 +224,10 @@ class CurlSender:
             waiting = self._waiting[transfer.host] = {}
             look_up = self._names.look_up(transfer.host)
             look_up.add_done_callback(partial(self._end_look_up, transfer.host))
-        waiting[transfer] = self._time(transfer)
+        waiting[transfer] = self._timer_of(transfer)
 
-    def _time(self, transfer: Transfer) -> Timer:
+    def _timer_of(self, transfer: Transfer) -> Timer:
+        """What gives a waiting transfer up when it must be connected."""
         seconds = max(0.0, transfer.seconds_to_connect())
         return self._loop.call_later(seconds, partial(self._give_up, transfer))
 

@@ -66,8 +66,9 @@ FAILURES = {
     CURLE_TOO_LARGE: (OutcomeKind.RESPONSE_INVALID, HEAD_TOO_LONG),
     pycurl.E_URL_MALFORMAT: (OutcomeKind.UNRENDERABLE, "the URL makes no sense to curl"),
 }
+PROXY_NOT_FOUND = (pycurl.E_COULDNT_RESOLVE_PROXY, pycurl.E_COULDNT_RESOLVE_HOST)
 PROXY_FAILURES = {
-    pycurl.E_COULDNT_RESOLVE_PROXY: UNREACHABLE,
+    **dict.fromkeys(PROXY_NOT_FOUND, UNREACHABLE),
     pycurl.E_COULDNT_CONNECT: UNREACHABLE,
     pycurl.E_PEER_FAILED_VERIFICATION: UNTRUSTED,
     pycurl.E_SSL_CONNECT_ERROR: NO_TLS,
@@ -98,11 +99,11 @@ class Transfer:
         "_proxy",
         "_refused",
         "_retry_after",
+        "_seconds",
         "_secrets",
         "_started",
         "_steps",
         "_target",
-        "_time",
         "_timeout",
         "_tunnelled",
         "curl",
@@ -185,8 +186,8 @@ class Transfer:
         credentials = request.credentials or NO_CREDENTIALS
         self._secrets = credentials.secrets
         self._show(credentials.certificate)
-        self._time = self._limits.timeout if request.timeout is None else request.timeout
-        self._end_within(self._time, self._limits.connect_timeout)
+        self._seconds = self._limits.timeout if request.timeout is None else request.timeout
+        self._end_within(self._seconds, self._limits.connect_timeout)
         # A name alone keeps curl from adding the header by itself.
         lines = ["Expect:", "Content-Type:"]
         for headers in (credentials.headers, request.headers):
@@ -203,7 +204,7 @@ class Transfer:
 
     def seconds_to_connect(self) -> float:
         """How much of its time is left until there must be a connection."""
-        return min(self._limits.connect_timeout, self._time) - (monotonic() - self._started)
+        return min(self._limits.connect_timeout, self._seconds) - (monotonic() - self._started)
 
     def go_on(self, addresses: Iterable[Address]) -> None:
         """Have curl connect to one of some addresses of the host, which have been judged.
@@ -212,7 +213,7 @@ class Transfer:
         """
         self.wants_addresses = False
         gone = monotonic() - self._started
-        self._end_within(self._time - gone, self._limits.connect_timeout - gone)
+        self._end_within(self._seconds - gone, self._limits.connect_timeout - gone)
         listed = ",".join(f"[{one}]" if one.version == 6 else f"{one}" for one in addresses)
         self.curl.setopt(pycurl.RESOLVE, [f"+{self._target.host}:{self._target.port}:{listed}"])
 
@@ -292,7 +293,7 @@ class Transfer:
         connected = getinfo(pycurl.PRETRANSFER_TIME) and not self._at_proxy
         if code == pycurl.E_OPERATION_TIMEDOUT and not connected:
             return OutcomeKind.TIMED_OUT, self._no_connection()
-        if self._at_proxy or code == pycurl.E_COULDNT_RESOLVE_PROXY:
+        if self._at_proxy or (self._proxy is not None and code in PROXY_NOT_FOUND):
             status = getinfo(pycurl.HTTP_CONNECTCODE)
             answered = status and not 200 <= status < 300
             return refused(status) if answered else PROXY_FAILURES.get(code, NO_ANSWER)

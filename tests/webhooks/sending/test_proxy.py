@@ -491,8 +491,9 @@ class TestFailure:
             outcome = send(
                 "http://tunnelled.example/", credentials=Credentials(oauth2=grant), **through(proxy)
             )
-        assert outcome.kind is OutcomeKind.AUTHORIZATION_FAILED
-        assert "the egress proxy answered 407" in outcome.error
+        assert outcome.kind is OutcomeKind.PROXY_FAILED
+        assert outcome.error.startswith("no OAuth2 token could be fetched: the egress proxy answer")
+        assert not outcome.endpoint_failed
 
 
 def test_no_password_of_the_proxy_is_in_a_log_or_a_sender(
