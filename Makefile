@@ -33,7 +33,7 @@ check: .venv/installed
 # Known vulnerabilities of what is installed, where the service that knows them can be reached.
 audit: .venv/installed
 	@if $(BIN)/pip-audit --skip-editable --progress-spinner off > .venv/audit 2>&1; then \
-		tail -1 .venv/audit; \
+		head -1 .venv/audit; \
 	elif grep -q "^Found " .venv/audit; then \
 		cat .venv/audit; exit 1; \
 	else \
