@@ -49,6 +49,11 @@ class SubscriptionSettings:
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Where the web processes count them."""
 
+    unknown_event_types: str = "allow"
+    """Whether events and subscriptions may name a type that is not in the catalogue, or `refuse`."""
+    catalogue_age: float = 5.0
+    """How late a process may see a change of the catalogue when it emits; in seconds."""
+
     encryption_keys: tuple[str, ...] = ()
     """Fernet keys, newest first: the first encrypts, all decrypt."""
     secret_overlap: float = timedelta(days=1).total_seconds()
