@@ -11,6 +11,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
@@ -27,7 +28,7 @@ from django.forms import (
 from django.forms.models import ModelForm as PlainModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
@@ -38,7 +39,9 @@ from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
+from subscriptions import catalogue_file
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
+from subscriptions.event_type_forms import EventTypeForm, ImportForm
 from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import lowest_uuid_at, to_uuid
@@ -226,13 +229,68 @@ class RecordInline(TabularInline):
 @admin.register(EventType)
 class EventTypeAdmin(LockingAdmin):
     history_kind = HistoryEntry.Kind.EVENT_TYPE
-    list_display = ["name", "description", "archived", "created_at"]
+    form = EventTypeForm
+    list_display = ["name", "group", "description", "checked", "archived", "feature_flag"]
     list_filter = ["archived"]
-    search_fields = ["name", "description"]
+    search_fields = ["name", "group", "description"]
+    change_list_template = "admin/subscriptions/eventtype/change_list.html"
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        said = ["name", "group", "description", "schema", "schema_check", "example"]
+        offered = ["feature_flag", "archived"]
+        if obj is None:
+            return said + offered
+        breaking = ["accept_breaking"] if self.has_change_permission(request, obj) else []
+        return [*said[:4], *breaking, *said[4:], *offered, "created_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         # The name is the key: another name would be another event type.
         return [] if obj is None else ["name", "created_at"]
+
+    @admin.display(description="data is checked")
+    def checked(self, event_type: EventType) -> str:
+        return "no schema" if event_type.schema is None else event_type.get_schema_check_display()
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "export/",
+                self.admin_site.admin_view(self.export),
+                name="subscriptions_eventtype_export",
+            ),
+            path(
+                "import/",
+                self.admin_site.admin_view(self.import_file),
+                name="subscriptions_eventtype_import",
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        may_import = {"has_import_permission": self.has_change_permission(request)}
+        return super().changelist_view(request, {**may_import, **(extra_context or {})})
+
+    def export(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = catalogue_file.as_text(catalogue_file.export())
+        disposition = {"Content-Disposition": 'attachment; filename="event-types.json"'}
+        return HttpResponse(text, content_type="application/json", headers=disposition)
+
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        if not (self.has_add_permission(request) and self.has_change_permission(request)):
+            raise PermissionDenied
+        form = ImportForm(request.POST or None, request.FILES or None)
+        report = form.report() if form.is_valid() else None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Import event types",
+            "opts": self.opts,
+            "form": form,
+            "report": report,
+            "done": report is not None and not form.cleaned_data["dry_run"],
+        }
+        return TemplateResponse(request, "admin/subscriptions/eventtype/import.html", context)
 
 
 @admin.register(Subscriber)
@@ -256,7 +314,7 @@ class SubscriberAdmin(LockingAdmin):
         return cast("QuerySet[Any]", subscribers)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ["name", "external_id"]
+        fields = ["name", "external_id", "feature_flags"]
         return fields if obj is None else [*fields, *self.readonly_fields]
 
     def history_of(self, obj: Subscriber) -> QuerySet[HistoryEntry]:

@@ -1,6 +1,6 @@
 """Who wants what: subscribers, their endpoints, and what each endpoint asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -19,11 +19,18 @@ from subscriptions.channels import MAX_CHANNELS, InvalidChannels, normalized
 from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
-from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
+from subscriptions.event_types import (
+    FLAG_PATTERN,
+    MAX_FLAG_LENGTH,
+    MAX_LENGTH,
+    NAME_PATTERN,
+    SUBSCRIPTION_PATTERN,
+)
 from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
 from subscriptions.hidden_characters import refuse_hidden
 from subscriptions.history import HistoryEntry as HistoryEntry  # Django looks for models here
 from subscriptions.ids import IdField
+from subscriptions.payload_schemas import InvalidSchema, first_fault, json_text, schema_text
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
 from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url
@@ -115,12 +122,40 @@ class ApiKey(AbstractAPIKey):
 class EventType(models.Model):
     """A name that events go by, in the catalogue that subscribers choose from."""
 
+    class SchemaCheck(models.TextChoices):
+        REFUSE = "refuse"  # emit() raises an error
+        WARN = "warn"  # it is logged, and the event is delivered
+        OFF = "off"  # the schema is there to be read
+
     name = models.CharField(
         primary_key=True, max_length=MAX_LENGTH, validators=[RegexValidator(NAME_PATTERN)]
     )
     description = models.TextField(blank=True, validators=[refuse_hidden])
+    group = models.CharField(
+        max_length=64, blank=True, help_text="Under which heading it is listed, as in Billing."
+    )
     archived = models.BooleanField(
         default=False, help_text="No longer offered to subscribers; still delivered."
+    )
+    feature_flag = models.CharField(
+        max_length=MAX_FLAG_LENGTH,
+        blank=True,
+        validators=[RegexValidator(FLAG_PATTERN)],
+        help_text="Where set, only for the subscribers that have this feature flag; to all others "
+        "it does not exist.",
+    )
+    schema = models.JSONField(
+        null=True, blank=True, help_text="What the data is like: a JSON Schema, draft 2020-12."
+    )
+    schema_check = models.CharField(
+        max_length=10,
+        choices=SchemaCheck,
+        default=SchemaCheck.REFUSE,
+        help_text="What becomes of an event whose data breaks the schema: it is refused, or a "
+        "warning is logged and it is delivered, or nobody looks.",
+    )
+    example = models.JSONField(
+        null=True, blank=True, help_text="What the data may look like; it must satisfy the schema."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -130,11 +165,29 @@ class EventType(models.Model):
             models.CheckConstraint(
                 name="event_type_name_is_dotted_words",
                 condition=models.Q(name__regex=NAME_PATTERN),
-            )
+            ),
+            models.CheckConstraint(
+                name="event_type_schema_check_is_known",
+                condition=models.Q(schema_check__in=["refuse", "warn", "off"]),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raise ValidationError where the schema is none, or the example does not satisfy it."""
+        checked = "schema"
+        try:
+            schema = None if self.schema is None else schema_text(self.schema)
+            checked = "example"
+            if self.example is not None:
+                json_text(self.example)
+        except InvalidSchema as error:
+            raise ValidationError({checked: str(error)}) from error
+        fault = self.example is not None and schema and first_fault(schema, self.example)
+        if fault:
+            raise ValidationError({"example": f"It breaks the schema: {fault}."})
 
 
 class Subscriber(models.Model):
@@ -149,6 +202,12 @@ class Subscriber(models.Model):
         null=True,
         blank=True,
         help_text="The subscriber's id in your own system.",
+    )
+    feature_flags = ArrayField(
+        models.CharField(max_length=MAX_FLAG_LENGTH, validators=[RegexValidator(FLAG_PATTERN)]),
+        default=list,
+        blank=True,
+        help_text="It is offered, and gets, the event types with one of these feature flags too.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -481,7 +540,11 @@ class Subscription(models.Model):
         return self.pattern, tuple(self.channels), self.filter
 
     def clean(self) -> None:
-        """Raise ValidationError where the endpoint asks for the same elsewhere."""
+        """Raise ValidationError where it asks for the same as another, or what it cannot have."""
+        # A form with a fault elsewhere may have no endpoint, or one without a subscriber.
+        subscriber = getattr(getattr(self, "endpoint", None), "subscriber", None)
+        if subscriber is not None and self._state.adding:
+            check_offered([self.pattern], subscriber)
         same = Subscription.objects.filter(
             endpoint=self.endpoint_id,
             pattern=self.pattern,
@@ -494,6 +557,23 @@ class Subscription(models.Model):
     def forget_failures(self) -> None:
         """Begin to count anew, for the caller to save: the filter is another."""
         self.filter_failures, self.filter_failed_at, self.filter_error = 0, None, ""
+
+
+def check_offered(patterns: Iterable[str], subscriber: Subscriber) -> None:
+    """Raise ValidationError where one names an event type that the subscriber cannot have.
+
+    One that is for others is answered as one that is not in the catalogue.
+    """
+    names = [pattern for pattern in patterns if not pattern.endswith("*")]
+    flags = dict(EventType.objects.filter(name__in=names).values_list("name", "feature_flag"))
+    known_alone = part(SubscriptionSettings).unknown_event_types == "refuse"
+    for name in names:
+        flag = flags.get(name)
+        if (flag is None and known_alone) or (flag and flag not in subscriber.feature_flags):
+            raise ValidationError(
+                f"There is no event type {name}: choose one of the catalogue.",
+                code="no_such_event_type",
+            )
 
 
 class SigningSecretManager(models.Manager["SigningSecret"]):

@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from subscriptions.api.access import visible
@@ -31,6 +32,16 @@ class Id(serializers.RegexField):
 
 # DRF and drf-spectacular would take it for the UUID that only the database sees.
 serializers.ModelSerializer.serializer_field_mapping[IdField] = Id
+
+
+@extend_schema_field({"type": "object", "additionalProperties": {}})
+class JsonObject(serializers.JSONField):
+    """JSON that is an object."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, dict):
+            raise serializers.ValidationError("Send a JSON object.")
+        return super().to_internal_value(data)
 
 
 class EventTypeName(serializers.RegexField):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -16,12 +17,21 @@ from subscriptions.api.fields import (
     EventTypeName,
     Filter,
     Id,
+    JsonObject,
     OwnRow,
     PublicKeys,
     Secret,
 )
 from subscriptions.encryption import NotDecryptable
-from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
+from subscriptions.models import (
+    Endpoint,
+    EventType,
+    SigningSecret,
+    Subscriber,
+    Subscription,
+    check_offered,
+)
+from subscriptions.schema_changes import Change, breaking_changes
 from webhooks.keys import Kind, signing_key
 
 CREDENTIALS = ["headers", "authentication"]
@@ -54,10 +64,62 @@ class Strict(serializers.Serializer[Any]):
 
 
 class EventTypeSerializer(Strict, serializers.ModelSerializer[EventType]):
+    schema = JsonObject(
+        required=False,
+        allow_null=True,
+        help_text="What the data is like: a JSON Schema, draft 2020-12, of 64 KiB at most.",
+    )
+    example = serializers.JSONField(
+        required=False,
+        allow_null=True,
+        help_text="What the data may look like; it must satisfy the schema.",
+    )
+    accept_breaking = serializers.BooleanField(
+        required=False,
+        write_only=True,
+        help_text="Take a schema that breaks what subscribers were promised.",
+    )
+
     class Meta:
         model = EventType
-        fields = ["name", "description", "archived", "created_at"]
+        fields = [
+            "name",
+            "group",
+            "description",
+            "archived",
+            "feature_flag",
+            "schema",
+            "schema_check",
+            "example",
+            "created_at",
+            "accept_breaking",
+        ]
         read_only_fields = ["name", "created_at"]
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.accepted = given.pop("accept_breaking", False)
+        wanted = EventType() if self.instance is None else copy(self.instance)
+        for name, value in given.items():
+            setattr(wanted, name, value)
+        wanted.clean()
+        return given
+
+    def update(self, event_type: EventType, changes: dict[str, Any]) -> EventType:
+        breaking = breaking_changes(event_type.schema, changes.get("schema", event_type.schema))
+        if breaking and not self.accepted:
+            raise Conflict(
+                {
+                    "detail": "This would break what subscribers were promised: keep to it, or "
+                    "send accept_breaking.",
+                    "breaking": [shown_change(event_type.name, change) for change in breaking],
+                }
+            )
+        return super().update(event_type, changes)
+
+
+def shown_change(name: str, change: Change) -> dict[str, str]:
+    """What a change of a schema breaks, as the API tells it."""
+    return {"event_type": name, **asdict(change)}
 
 
 class NewEventTypeSerializer(EventTypeSerializer):
@@ -71,7 +133,7 @@ class EventTypeFilters(Strict):
 class SubscriberSerializer(Strict, serializers.ModelSerializer[Subscriber]):
     class Meta:
         model = Subscriber
-        fields = ["id", "name", "external_id", "created_at"]
+        fields = ["id", "name", "external_id", "feature_flags", "created_at"]
 
 
 class SubscriberFilters(Strict):
@@ -261,6 +323,10 @@ def _subscribe(endpoint: Endpoint, wishes: list[dict[str, Any]]) -> None:
     endpoint.subscriptions.exclude(pk__in=kept).delete()
     endpoint.subscriptions.filter(pk__in=kept).update(enabled=True)
     new = {one.wish: one for one in asked if one.wish not in there}
+    try:
+        check_offered([one.pattern for one in new.values()], endpoint.subscriber)
+    except ValidationError as error:
+        raise serializers.ValidationError({"subscriptions": error.messages}) from error
     Subscription.objects.bulk_create(new.values(), ignore_conflicts=True)
 
 

@@ -76,10 +76,39 @@ class LockingViewSet(ApiViewSet[Row], ModelViewSet[Row]):
 @extend_schema_view(
     list=extend_schema(summary="List the event types", parameters=[EventTypeFilters]),
     create=extend_schema(
-        summary="Add an event type to the catalogue", request=NewEventTypeSerializer
+        summary="Add an event type to the catalogue",
+        request=NewEventTypeSerializer,
+        examples=[
+            OpenApiExample(
+                "An event type whose data is checked",
+                request_only=True,
+                value={
+                    "name": "invoice.paid",
+                    "group": "Billing",
+                    "description": "An invoice is paid in full.",
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "invoice": {"type": "string"},
+                            "amount": {"type": "integer", "minimum": 0},
+                        },
+                        "required": ["invoice", "amount"],
+                    },
+                    "example": {"invoice": "in_42", "amount": 1200},
+                },
+            )
+        ],
     ),
     retrieve=extend_schema(summary="Show an event type"),
-    partial_update=extend_schema(summary="Describe an event type anew, or archive it"),
+    partial_update=extend_schema(
+        summary="Describe an event type anew, or archive it",
+        description="A schema that breaks what subscribers were promised is refused, with what it "
+        "breaks, unless `accept_breaking` is sent.",
+        responses={
+            200: EventTypeSerializer,
+            409: conflict("The schema would break what subscribers were promised."),
+        },
+    ),
     destroy=extend_schema(summary="Take an event type out of the catalogue"),
 )
 class EventTypeViewSet(LockingViewSet[EventType]):
@@ -95,7 +124,8 @@ class EventTypeViewSet(LockingViewSet[EventType]):
         return NewEventTypeSerializer if self.action == "create" else EventTypeSerializer
 
     def of_subscriber(self, rows: QuerySet[EventType], subscriber: str) -> QuerySet[EventType]:
-        return rows  # everybody's
+        flags = Subscriber.objects.values_list("feature_flags", flat=True).get(pk=subscriber)
+        return rows.filter(feature_flag__in=["", *flags])
 
 
 @extend_schema_view(

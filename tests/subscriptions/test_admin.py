@@ -1,6 +1,9 @@
+import io
+import json
 import logging
 import re
 from collections.abc import Callable
+from typing import ClassVar
 
 import pytest
 from django.contrib import admin
@@ -379,10 +382,63 @@ def test_an_api_key_is_not_changed_and_the_packages_own_kind_is_not_offered(
 
 def test_an_event_type_keeps_its_name(admin_client: Client) -> None:
     kind = EventType.objects.create(name="invoice.paid")
-    admin_client.post(page_of(kind), {"name": "invoice.late", "description": "Money came."})
+    admin_client.post(
+        page_of(kind),
+        {"name": "invoice.late", "description": "Money came.", "schema_check": "refuse"},
+    )
     assert list(EventType.objects.values_list("name", "description")) == [
         ("invoice.paid", "Money came.")
     ]
+
+
+class TestCatalogue:
+    NARROW: ClassVar = {"type": "object", "required": ["n"]}
+    WIDE: ClassVar = {"type": "object"}
+    IMPORT = "/admin/subscriptions/eventtype/import/"
+
+    def test_a_schema_that_breaks_promises_takes_a_tick(self, admin_client: Client) -> None:
+        kind = EventType.objects.create(name="invoice.paid", schema=self.NARROW)
+        body = {"schema": json.dumps(self.WIDE), "schema_check": "refuse"}
+        page = admin_client.post(page_of(kind), body)
+        assert "$.n: It may be missing now." in page.content.decode()
+        kind.refresh_from_db()
+        assert kind.schema == self.NARROW
+        accepted = admin_client.post(page_of(kind), {**body, "accept_breaking": "on"})
+        assert accepted.status_code == 302
+        kind.refresh_from_db()
+        assert kind.schema == self.WIDE
+
+    def test_it_is_exported_and_imported_as_a_file(self, admin_client: Client) -> None:
+        EventType.objects.create(name="invoice.paid", group="Billing")
+        exported = admin_client.get("/admin/subscriptions/eventtype/export/")
+        assert "attachment" in exported["Content-Disposition"]
+        EventType.objects.all().delete()
+        for options, there in (({"dry_run": "on"}, False), ({}, True)):
+            file = io.BytesIO(exported.content)
+            page = admin_client.post(self.IMPORT, {"file": file, **options})
+            assert "made: invoice.paid" in page.content.decode()
+            assert EventType.objects.filter(group="Billing").exists() == there
+
+    def test_a_file_that_is_none_or_breaks_promises_is_refused_with_the_reason(
+        self, admin_client: Client
+    ) -> None:
+        EventType.objects.create(name="invoice.paid", schema=self.NARROW)
+        wide = {"version": 1, "event_types": [{"name": "invoice.paid", "schema": self.WIDE}]}
+        for content, says in (("{", "It is not JSON"), (json.dumps(wide), "$.n: It may be")):
+            file = io.BytesIO(content.encode())
+            page = admin_client.post(self.IMPORT, {"file": file}).content.decode()
+            assert says in page
+        assert EventType.objects.get().schema == self.NARROW
+
+    def test_who_may_only_look_may_export_and_not_import(self, client: Client) -> None:
+        user = User.objects.create_user("viewer", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_eventtype"))
+        client.force_login(user)
+        assert client.get("/admin/subscriptions/eventtype/export/").status_code == 200
+        assert client.get(self.IMPORT).status_code == 403
+        page = client.get("/admin/subscriptions/eventtype/").content.decode()
+        assert 'href="export/"' in page
+        assert 'href="import/"' not in page
 
 
 def test_a_subscriber_counts_the_endpoints_that_exist(
