@@ -49,7 +49,7 @@ CLAIM = """
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
                delivery.round_start, delivery.state, endpoint.url, endpoint.max_in_flight,
-               endpoint.credentials
+               endpoint.credentials, endpoint.signature_profile
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
            claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
@@ -57,7 +57,8 @@ CLAIM = """
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           event.id, event.type, event.occurred_at, event.payload, claimed.credentials
+           event.id, event.type, event.occurred_at, event.payload, claimed.credentials,
+           claimed.signature_profile
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
 """
@@ -147,6 +148,7 @@ class Claim:
     payload: str
     credentials: str | None
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
+    signature_profile: str
 
 
 def claim(deliveries: Iterable[UUID]) -> list[Claim]:

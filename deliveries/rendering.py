@@ -6,7 +6,7 @@ from deliveries.pipeline import Claim
 from subscriptions import encryption
 from subscriptions.credentials import parse_credentials
 from subscriptions.ids import from_uuid
-from webhooks import payloads, signing
+from webhooks import payloads, profiles
 from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,9 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
         credentials = None
         if claim.credentials is not None:
             credentials = parse_credentials(encryption.decrypt(claim.credentials)).to_send
-        signed = signing.headers(from_uuid("evt", claim.event), timestamp, body, secrets)
+        signed = profiles.headers(
+            claim.signature_profile, from_uuid("evt", claim.event), timestamp, body, secrets
+        )
     except Unrenderable:
         raise
     except encryption.NotDecryptable as error:

@@ -12,7 +12,8 @@ from subscriptions.api.errors import Conflict
 from subscriptions.api.fields import EventTypeName, Id, OwnRow, Patterns, PublicKeys, Secret
 from subscriptions.encryption import NotDecryptable
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
-from webhooks.keys import Kind, signing_key
+from webhooks.keys import InvalidSecret, Kind
+from webhooks.profiles import NO_ED25519, Profile, key_of, signs_with
 
 CREDENTIALS = ["headers", "authentication"]
 
@@ -96,6 +97,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "headers",
             "header_names",
             "authentication",
+            "signature_profile",
             "state",
             "disabled_reason",
             "created_at",
@@ -104,6 +106,11 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "failing_since",
         ]
         read_only_fields = ["subscriber", "state", "disabled_reason"]
+
+    def validate_signature_profile(self, profile: str) -> str:
+        if self.instance is not None:
+            self.instance.check_profile(profile)
+        return profile
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and "url" in given:
@@ -132,7 +139,8 @@ class NewSecret(Strict):
     secret = Secret(
         required=False,
         help_text="The signing secret (whsec_…), shown this once; a new one unless you bring your "
-        "own, whsec_… or whsk_…. Null on the way out for Ed25519, whose private key stays here.",
+        "own: whsec_… or whsk_…, or for a signature profile other than `standard` any text of 16 "
+        "to 255 characters. Null on the way out for Ed25519, whose private key stays here.",
     )
     secret_kind = serializers.ChoiceField(
         list(Kind),
@@ -144,7 +152,18 @@ class NewSecret(Strict):
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         secret, kind = given.get("secret"), given.get("secret_kind")
-        if secret is not None and kind not in (None, signing_key(secret).kind):
+        profile: str = given.get("signature_profile") or (
+            self.instance.signature_profile if self.instance else Profile.STANDARD
+        )
+        if kind is not None and not signs_with(profile, kind):
+            raise serializers.ValidationError({"secret_kind": [NO_ED25519]})
+        if secret is None:
+            return given
+        try:
+            key = key_of(profile, secret)
+        except InvalidSecret as error:
+            raise serializers.ValidationError({"secret": [str(error)]}) from error
+        if kind not in (None, key.kind):
             raise serializers.ValidationError({"secret_kind": ["The secret is of another kind."]})
         return given
 
