@@ -11,7 +11,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
@@ -54,7 +54,8 @@ from subscriptions.models import (
     Subscriber,
     Subscription,
 )
-from webhooks.keys import Kind
+from webhooks.keys import InvalidSecret, Kind
+from webhooks.profiles import NO_ED25519, signs_with
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -395,11 +396,17 @@ class SigningSecretInline(RecordInline):
 
     @admin.display
     def secret(self, secret: SigningSecret) -> str:
-        return secret.public_key or "whsec_••••••••"
+        return secret.public_key or "••••••••"
 
 
 class NewEndpointForm(EndpointForm):
     secret_kind = ChoiceField(choices=SECRET_KINDS, label="Signatures")
+
+    def clean_secret_kind(self) -> str:
+        kind: str = self.cleaned_data["secret_kind"]
+        if not signs_with(self.cleaned_data.get("signature_profile", ""), kind):
+            raise ValidationError(NO_ED25519)
+        return kind
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -517,7 +524,7 @@ class EndpointAdmin(LockingAdmin):
         return super().get_queryset(request).prefetch_related("subscriptions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        main = ["subscriber", "url", "description", "max_in_flight"]
+        main = ["subscriber", "url", "description", "max_in_flight", "signature_profile"]
         shape = ["format", "payload", "projection", "gzip_above"]
         batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
         fieldsets: list[Any] = [
@@ -698,7 +705,11 @@ class EndpointAdmin(LockingAdmin):
         endpoint = self._only_one(request, endpoints)
         if endpoint is None:
             return None
-        SigningSecret.objects.issue(endpoint, kind=kind)
+        try:
+            SigningSecret.objects.issue(endpoint, kind=kind)
+        except InvalidSecret as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
         return self._show_secret(request, endpoint)
 
     def _show_secret(self, request: HttpRequest, endpoint: Endpoint) -> HttpResponse:

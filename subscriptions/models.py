@@ -36,8 +36,16 @@ from subscriptions.shapes import InvalidShape, Payload, Shape
 from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url
 from webhooks.confidential import Confidential
 from webhooks.formats import Format
-from webhooks.keys import Kind, generate_secret, signing_key
+from webhooks.keys import InvalidSecret, Kind, generate_secret
+from webhooks.profiles import Profile, key_of
 from webhooks.sending.headers import InvalidHeader
+
+SIGNATURE_PROFILES = [
+    (Profile.STANDARD.value, "Standard Webhooks"),
+    (Profile.GITHUB.value, "with one in GitHub's style: X-Hub-Signature-256"),
+    (Profile.STRIPE.value, "with one in Stripe's style: Stripe-Signature"),
+    (Profile.SLACK.value, "with one in Slack's style: X-Slack-Signature"),
+]
 
 
 def every_scope() -> list[str]:
@@ -307,6 +315,13 @@ class Endpoint(models.Model):
         help_text="Whether events that share an ordering key arrive one after another, in order.",
     )
     disabled_reason = models.CharField(max_length=200, blank=True)
+    signature_profile = models.CharField(
+        max_length=10,
+        choices=SIGNATURE_PROFILES,
+        default=Profile.STANDARD.value,
+        help_text="Standard Webhooks, or beside it the style of another sender for a receiver that "
+        "knows that one.",
+    )
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."
     )
@@ -355,6 +370,10 @@ class Endpoint(models.Model):
                 name="endpoint_has_an_expression_where_it_wants_a_projection",
                 condition=models.Q(payload__in=["full", "thin"], projection="")
                 | (models.Q(payload="projection") & ~models.Q(projection="")),
+            ),
+            models.CheckConstraint(
+                name="endpoint_signature_profile_is_known",
+                condition=models.Q(signature_profile__in=["standard", "github", "stripe", "slack"]),
             ),
         ]
 
@@ -425,6 +444,18 @@ class Endpoint(models.Model):
             raise ValidationError({"headers": str(error)}) from error
         self.credentials = encryption.encrypt(credentials.as_json()) if credentials else None
         self.credentials_shown = credentials.shown() if credentials else None
+
+    def check_profile(self, profile: str) -> None:
+        """Raise ValidationError where its signing secrets do not go with a signature profile."""
+        try:
+            for secret in self.signing_secrets.live():
+                key_of(profile, encryption.decrypt(secret.ciphertext))
+        except (InvalidSecret, encryption.NotDecryptable) as error:
+            raise ValidationError(
+                f"A signing secret of the endpoint stands in the way: {error} Give the endpoint "
+                "another secret, and expire those it replaced, first.",
+                code="secret_of_another_profile",
+            ) from error
 
     def pause(self) -> None:
         """Hold its deliveries back until `resume`."""
@@ -584,14 +615,14 @@ class SigningSecretManager(models.Manager["SigningSecret"]):
 
         A new one is of the kind of the one before (HMAC at first), unless `kind` says otherwise.
         The one before goes on signing for SECRET_OVERLAP, so that the receiver has time to change.
-        Raises keys.InvalidSecret where `secret` is not one.
+        Raises keys.InvalidSecret where the endpoint's profile cannot sign with `secret`.
         """
         overlap = timedelta(seconds=part(SubscriptionSettings).secret_overlap)
         with transaction.atomic():
             before = self.filter(endpoint=endpoint, expires_at=None).first()
             if secret is None:
                 secret = generate_secret(kind or (before.kind if before else Kind.HMAC))
-            key = signing_key(secret)
+            key = key_of(endpoint.signature_profile, secret)
             if before is not None:
                 before.expires_at = timezone.now() + overlap
                 before.save(update_fields=["expires_at"])
@@ -666,7 +697,7 @@ class SigningSecret(models.Model):
         return self.expires_at is None or self.expires_at > timezone.now()
 
     def reveal(self) -> Confidential | None:
-        """The secret in the clear, whsec_…, or None if it is a private key, which nobody needs.
+        """The secret in the clear, or None if it is a private key, which nobody needs.
 
         Raises encryption.NotDecryptable.
         """

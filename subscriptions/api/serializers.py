@@ -32,7 +32,8 @@ from subscriptions.models import (
     check_offered,
 )
 from subscriptions.schema_changes import Change, breaking_changes
-from webhooks.keys import Kind, signing_key
+from webhooks.keys import InvalidSecret, Kind
+from webhooks.profiles import NO_ED25519, Profile, key_of, signs_with
 
 CREDENTIALS = ["headers", "authentication"]
 SHAPE = [
@@ -236,6 +237,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "headers",
             "header_names",
             "authentication",
+            "signature_profile",
             *SHAPE,
             "state",
             "disabled_reason",
@@ -247,6 +249,11 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         read_only_fields = ["subscriber", "state", "disabled_reason"]
         # A space or a line end around it is refused like one within it.
         extra_kwargs = {"url": {"trim_whitespace": False}}
+
+    def validate_signature_profile(self, profile: str) -> str:
+        if self.instance is not None:
+            self.instance.check_profile(profile)
+        return profile
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and "url" in given:
@@ -279,7 +286,8 @@ class NewSecret(Strict):
     secret = Secret(
         required=False,
         help_text="The signing secret (whsec_…), shown this once; a new one unless you bring your "
-        "own, whsec_… or whsk_…. Null on the way out for Ed25519, whose private key stays here.",
+        "own: whsec_… or whsk_…, or for a signature profile other than `standard` any text of 16 "
+        "to 255 characters. Null on the way out for Ed25519, whose private key stays here.",
     )
     secret_kind = serializers.ChoiceField(
         list(Kind),
@@ -291,8 +299,20 @@ class NewSecret(Strict):
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         secret, kind = given.get("secret"), given.get("secret_kind")
-        if secret is not None and kind not in (None, signing_key(secret).kind):
-            raise serializers.ValidationError({"secret_kind": ["The secret is of another kind."]})
+        profile: str = given.get("signature_profile") or (
+            self.instance.signature_profile if self.instance else Profile.STANDARD
+        )
+        if kind is not None and not signs_with(profile, kind):
+            raise serializers.ValidationError({"secret_kind": [NO_ED25519]})
+        if secret is not None:
+            try:
+                key = key_of(profile, secret)
+            except InvalidSecret as error:
+                raise serializers.ValidationError({"secret": [str(error)]}) from error
+            if kind not in (None, key.kind):
+                raise serializers.ValidationError(
+                    {"secret_kind": ["The secret is of another kind."]}
+                )
         return super().validate(given)  # type: ignore[no-any-return]
 
 

@@ -222,6 +222,16 @@ def _forget(subscriber: Subscriber) -> None:
                     },
                 },
             ),
+            OpenApiExample(
+                "An endpoint that has long verified signatures in GitHub's style",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "signature_profile": "github",
+                    "secret": "the secret that it knows",
+                },
+            ),
         ],
     ),
     retrieve=extend_schema(summary="Show an endpoint"),
@@ -310,10 +320,11 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @action(detail=True, methods=["post"], url_path="rotate-secret")
     @transaction.atomic
     def rotate_secret(self, request: Request, pk: str) -> Response:
-        given = SecretSerializer(data=request.data)
+        endpoint = self.get_object()
+        given = SecretSerializer(endpoint, data=request.data)
         given.is_valid(raise_exception=True)
         secret = SigningSecret.objects.issue(
-            self.get_object(),
+            endpoint,
             given.validated_data.get("secret"),
             kind=given.validated_data.get("secret_kind"),
         )

@@ -36,7 +36,7 @@ WATCHED = {
         prefix="ep",
         name="url",
         told="url description state max_in_flight disabled_reason credentials_shown "
-        "format payload projection gzip_above batch_events batch_seconds batch_bytes ordered",
+        "signature_profile format payload projection gzip_above batch_events batch_seconds batch_bytes ordered",
         untold="subscriber_id credentials",
     ),
     "subscriptions_subscription": Watched(

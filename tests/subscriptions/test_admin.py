@@ -30,6 +30,8 @@ from subscriptions.models import (
 from subscriptions.shapes import Payload, Shape
 from tests.conftest import MakeEndpoint
 from webhooks.formats import Format
+from webhooks.keys import Kind
+from webhooks.profiles import NO_ED25519
 
 pytestmark = pytest.mark.django_db
 
@@ -65,9 +67,29 @@ def formset(patterns: list[str]) -> dict[str, str]:
     return data
 
 
+def new_endpoint(subscriber: Subscriber) -> dict[str, str]:
+    """The form of a new endpoint, as a browser posts it."""
+    return {
+        "subscriber": subscriber.pk,
+        "url": "https://example.com/",
+        "signature_profile": "standard",
+        "secret_kind": "hmac",
+    }
+
+
+def form_of(endpoint: Endpoint) -> dict[str, str]:
+    """The form of an endpoint that there is, as a browser posts it."""
+    return {
+        "url": endpoint.url,
+        "signature_profile": endpoint.signature_profile,
+        **formset([]),
+        "signing_secrets-TOTAL_FORMS": "0",
+        "signing_secrets-INITIAL_FORMS": "0",
+    }
+
+
 def change(client: Client, endpoint: Endpoint, **fields: str) -> None:
-    secrets = {"signing_secrets-TOTAL_FORMS": "0", "signing_secrets-INITIAL_FORMS": "0"}
-    response = client.post(page_of(endpoint), {**formset([]), **secrets, **fields})
+    response = client.post(page_of(endpoint), {**form_of(endpoint), **fields})
     assert response.status_code == 302
 
 
@@ -209,7 +231,7 @@ def secrets_in(page: str) -> list[str]:
 def test_a_new_endpoint_gets_a_secret_which_is_shown_once(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
-    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "secret_kind": "hmac"}
+    data = new_endpoint(subscriber)
     url = reverse("admin:subscriptions_endpoint_add")
     response = admin_client.post(url, {**data, **formset(["invoice.*"])})
     shown = secrets_in(response.content.decode())
@@ -223,7 +245,7 @@ def test_a_new_endpoint_gets_a_secret_which_is_shown_once(
 def test_an_endpoint_with_an_address_that_is_not_allowed_is_refused(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
-    data = {"subscriber": subscriber.pk, "url": "https://10.0.0.1/", **formset([])}
+    data = {**new_endpoint(subscriber), "url": "https://10.0.0.1/", **formset([])}
     response = admin_client.post(reverse("admin:subscriptions_endpoint_add"), data)
     assert "url" in response.context["adminform"].form.errors
     assert not Endpoint.objects.exists()
@@ -243,7 +265,7 @@ def test_of_an_ed25519_secret_the_public_key_is_shown_and_never_the_private_one(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
     url = reverse("admin:subscriptions_endpoint_add")
-    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "secret_kind": "ed25519"}
+    data = {**new_endpoint(subscriber), "secret_kind": "ed25519"}
     pages = [admin_client.post(url, {**data, **formset([])}).content.decode()]
     endpoint = Endpoint.objects.get()
     pages += [act(admin_client, ENDPOINTS, "rotate_to_ed25519", endpoint)]
@@ -259,6 +281,45 @@ def test_of_an_ed25519_secret_the_public_key_is_shown_and_never_the_private_one(
     ]
     private = [encryption.decrypt(secret.ciphertext) for secret in (old, new)]
     assert not [one for one in private for page in pages if one in page]
+
+
+@pytest.mark.parametrize(("kind", "added"), [("hmac", True), ("ed25519", False)])
+def test_a_new_endpoint_has_a_signature_profile_that_goes_with_its_secret(
+    admin_client: Client, subscriber: Subscriber, kind: str, added: bool
+) -> None:
+    data = {**new_endpoint(subscriber), "secret_kind": kind, "signature_profile": "stripe"}
+    page = admin_client.post(reverse("admin:subscriptions_endpoint_add"), {**data, **formset([])})
+    assert Endpoint.objects.filter(signature_profile="stripe").exists() == added
+    assert (NO_ED25519 in page.content.decode()) != added
+
+
+def test_a_signature_profile_is_changed_where_the_secrets_go_with_it(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint, other = (
+        make_endpoint(url="https://a.example/"),
+        make_endpoint(url="https://b.example/"),
+    )
+    change(admin_client, endpoint, url=endpoint.url, signature_profile="github")
+    endpoint.refresh_from_db()
+    assert endpoint.signature_profile == "github"
+    change(admin_client, endpoint, url=endpoint.url, description="as it was")
+    endpoint.refresh_from_db()
+    assert endpoint.signature_profile == "github"
+
+    SigningSecret.objects.issue(other, kind=Kind.ED25519)
+    response = admin_client.post(page_of(other), {**form_of(other), "signature_profile": "github"})
+    assert "signature_profile" in response.context["adminform"].form.errors
+    other.refresh_from_db()
+    assert other.signature_profile == "standard"
+
+
+def test_a_secret_that_the_profile_cannot_sign_with_is_not_issued(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(signature_profile="slack")
+    assert NO_ED25519 in act(admin_client, ENDPOINTS, "rotate_to_ed25519", endpoint)
+    assert endpoint.signing_secrets.count() == 1
 
 
 def test_replaced_secrets_are_expired_at_once(
@@ -525,7 +586,7 @@ def test_the_shape_of_what_an_endpoint_gets_is_set_in_its_form(
 
 def test_a_signing_secret_is_masked(admin_client: Client, make_endpoint: MakeEndpoint) -> None:
     page = admin_client.get(page_of(make_endpoint())).content.decode()
-    assert "whsec_•" in page
+    assert "••••" in page
     assert secrets_in(page) == []
 
 
