@@ -218,6 +218,7 @@ ANGARIUM_VARIABLES = {
     "MAX_PAYLOAD_BYTES": env.int,
     "PUBLIC_URL": env.str,
     "QUEUE_LIMIT": env.int,
+    "REQUIRE_HANDSHAKE": env.bool,
     "RETRY_AFTER_MAX": env.float,
     "RETRY_COUNTDOWN_MAX": env.float,
     "RETRY_SCHEDULE": numbers,

@@ -6,21 +6,26 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.contrib import admin
-from django.contrib.admin.utils import flatten
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten, unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods
 
 from deliveries import operations
-from deliveries.emit import TEST_EVENT, emit_test_event
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from subscriptions.admin import (
     EndpointAdmin,
     RecordAdmin,
@@ -31,7 +36,7 @@ from subscriptions.admin import (
     moment,
 )
 from subscriptions.ids import lowest_uuid_at, to_uuid
-from subscriptions.models import Endpoint, EndpointQuerySet
+from subscriptions.models import Endpoint
 
 if TYPE_CHECKING:
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
@@ -445,16 +450,35 @@ class DeliveringEndpointAdmin(EndpointAdmin):
 
     list_display = [*EndpointAdmin.list_display, "deliveries"]
     facts = [*EndpointAdmin.facts, "deliveries"]
-    actions = ["send_test_event", *EndpointAdmin.actions]
+    facts_of_a_feed = [*EndpointAdmin.facts_of_a_feed, "deliveries"]
+
+    def get_urls(self) -> Any:
+        page = self.admin_site.admin_view(self.test_view)
+        return [
+            path("<path:object_id>/test/", page, name="subscriptions_endpoint_test"),
+            *super().get_urls(),
+        ]
 
     @admin.display
     def deliveries(self, endpoint: Endpoint) -> SafeString:
         return deliveries_of(endpoint.pk, "deliveries")
 
-    @admin.action(description="Send a test event", permissions=["change"])
-    def send_test_event(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
-        events = [emit_test_event(endpoint) for endpoint in endpoints.existing()]
-        self.report(request, len(events), endpoints.count(), "sent a test event")
-        if events:
-            what = events[0].pk if len(events) == 1 else TEST_EVENT
-            self.message_user(request, deliveries_of(what, "See what becomes of it."))
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A page that sends a test event, and shows it with its answer."""
+        endpoint = get_object_or_404(Endpoint.objects.sent_to(), pk=unquote(object_id))
+        if not self.has_change_permission(request, endpoint):
+            raise PermissionDenied
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Test event",
+            "opts": self.opts,
+            "media": self.media,
+            "endpoint": endpoint,
+        }
+        if request.method == "POST":
+            try:
+                context["exchange"] = send_test_event(endpoint)
+            except (NotTestable, TooManyTests) as error:
+                self.message_user(request, str(error), messages.ERROR)
+        return TemplateResponse(request, "admin/subscriptions/endpoint/test_event.html", context)

@@ -14,13 +14,11 @@ from deliveries.fan_out import write_event
 from deliveries.models import Event
 from subscriptions import event_types
 from subscriptions.conf import part
-from subscriptions.ids import to_uuid
-from subscriptions.matching import Match, endpoints_matching
-from subscriptions.models import Endpoint, Subscriber
+from subscriptions.matching import endpoints_matching
+from subscriptions.models import Subscriber
 from webhooks import payloads
 
 MAX_IDEMPOTENCY_KEY = 255
-TEST_EVENT = "angarium.test"
 
 
 class InvalidEvent(ValueError):
@@ -83,24 +81,6 @@ def emit(
         transaction.on_commit(made.announce, robust=True)
     else:
         transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
-    return event
-
-
-def emit_test_event(endpoint: Endpoint) -> Event:
-    """Send a test event to one endpoint, whatever it subscribes to."""
-    event = Event(
-        type=TEST_EVENT,
-        subscriber_id=endpoint.subscriber_id,
-        payload=payloads.encode(
-            {"message": "This is a test.", "endpoint": endpoint.pk},
-            max_bytes=part(DeliverySettings).max_payload_bytes,
-        ),
-        delivery_count=1,
-        fanned_out_at=timezone.now(),
-    )
-    made = write_event(event, [Match(to_uuid(endpoint.pk), endpoint.state)])
-    if made is not None:
-        transaction.on_commit(made.announce, robust=True)
     return event
 
 

@@ -15,7 +15,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
     State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
-    State.HELD: frozenset({State.PENDING, State.GATHERING, State.DEAD, State.DISCARDED}),
+    State.HELD: frozenset(
+        # Delivered at once, where it is fetched from a feed.
+        {State.PENDING, State.GATHERING, State.DELIVERED, State.DEAD, State.DISCARDED}
+    ),
     State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),
     State.BATCHED: frozenset({State.DELIVERED, State.DEAD, State.PENDING, State.GATHERING}),
     State.DELIVERED: frozenset(),

@@ -80,7 +80,7 @@ class Delivery(models.Model):
         PENDING = "pending"  # to be sent as soon as a worker takes it
         SENDING = "sending"  # a worker holds it until lease_expires_at
         WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
-        HELD = "held"  # its endpoint is paused or disabled
+        HELD = "held"  # its endpoint is not active, or is a feed that has yet to be fetched
         GATHERING = "gathering"  # waits for others, to be sent with them in one batch
         BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
         DELIVERED = "delivered"
@@ -120,6 +120,9 @@ class Delivery(models.Model):
     batch_size = models.PositiveSmallIntegerField(
         null=True, editable=False, help_text="How many deliveries it leads, itself included."
     )
+    feed_position = models.BigIntegerField(
+        null=True, editable=False, help_text="Its place in its feed, once it has been fetched."
+    )
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -130,6 +133,11 @@ class Delivery(models.Model):
         constraints = [
             models.UniqueConstraint(
                 name="delivery_once_per_event_and_endpoint", fields=["event", "endpoint"]
+            ),
+            models.UniqueConstraint(
+                name="delivery_has_a_place_of_its_own_in_its_feed",
+                fields=["endpoint", "feed_position"],
+                condition=models.Q(feed_position__isnull=False),
             ),
             models.CheckConstraint(
                 name="delivery_state_is_known",

@@ -35,13 +35,13 @@ from deliveries.api.serializers import (
     NewEventSerializer,
 )
 from deliveries.api.visibility import events_of
-from deliveries.emit import IdempotencyConflict, InvalidEvent, emit, emit_test_event
+from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.models import DeadLetter, Delivery, Event
 from subscriptions.api.errors import Conflict, Unprocessable
 from subscriptions.api.schema import FIELDS, conflict
 from subscriptions.api.viewsets import ApiViewSet
 from subscriptions.ids import to_uuid
-from subscriptions.models import ApiKey, Endpoint
+from subscriptions.models import ApiKey
 from webhooks.payloads import InvalidPayload
 
 State = Delivery.State
@@ -53,7 +53,7 @@ WHY_NOT_RETRIED = {
     State.SENDING: "This delivery is being sent.",
     State.GATHERING: "This delivery is sent when its batch is full or has waited long enough.",
     State.BATCHED: "This delivery is in the batch of another: retry that one.",
-    State.HELD: "The endpoint is paused or disabled: resume it, and the delivery follows.",
+    State.HELD: "The endpoint is not active: its state says why. Once it is, the delivery follows.",
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded.",
 }
@@ -128,27 +128,6 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
         except InvalidEvent as error:
             raise ValidationError({error.field: [str(error)]}) from error
         return Response(EventSerializer(event).data, status=200 if event.repeated else 201)
-
-
-class TestEventViewSet(ApiViewSet[Any]):
-    """Tries an endpoint out."""
-
-    queryset = Endpoint.objects.existing()
-    owner = "subscriber"
-    scopes = {"test": Scope.MANAGE}
-    serializer_class = EventDetailSerializer
-
-    @extend_schema(
-        summary="Send an endpoint a test event",
-        description="Whatever it subscribes to. While it is paused or disabled the delivery is "
-        "held.",
-        request=None,
-        responses={201: EventDetailSerializer},
-    )
-    @action(detail=True, methods=["post"])
-    def test(self, request: Request, pk: str) -> Response:
-        event = emit_test_event(self.get_object())
-        return Response(self.get_serializer(event).data, status=201)
 
 
 @extend_schema_view(

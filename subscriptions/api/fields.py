@@ -79,7 +79,7 @@ def check_secret(secret: str) -> None:
 class Secret(serializers.CharField):
     """A signing secret: one's own on the way in, the endpoint's newest on the way out.
 
-    A private key does not go out: null takes its place.
+    A private key does not go out: null takes its place, as it does where there is no secret.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -89,7 +89,8 @@ class Secret(serializers.CharField):
         return Confidential(super().to_internal_value(data))
 
     def get_attribute(self, endpoint: Endpoint) -> str | None:
-        return endpoint.signing_secrets.get(expires_at=None).reveal()
+        secret = endpoint.signing_secrets.filter(expires_at=None).first()
+        return None if secret is None else secret.reveal()
 
 
 class PublicKeys(serializers.ListField):
@@ -103,3 +104,19 @@ class PublicKeys(serializers.ListField):
     def get_attribute(self, endpoint: Endpoint) -> list[str]:
         secrets = endpoint.signing_secrets.all()
         return [one.public_key for one in secrets if one.public_key and one.signs_now]
+
+
+class Warnings(serializers.ListField):
+    """What may not be meant, though it is done."""
+
+    child = serializers.CharField()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+    def get_attribute(self, endpoint: Endpoint) -> list[str]:
+        doubles = [] if endpoint.is_feed else endpoint.doubles()
+        if not doubles:
+            return []
+        others = ", ".join(doubles[:3]) + (" and others" if len(doubles) > 3 else "")
+        return [f"The subscriber has this URL already ({others}): what both ask for arrives twice."]

@@ -16,7 +16,7 @@ from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions import encryption
 from subscriptions.admin import ROWS_LISTED
 from subscriptions.models import ApiKey, EventType, SigningSecret, Subscriber
-from tests.conftest import MakeEndpoint, Queue
+from tests.conftest import MakeEndpoint
 from tests.deliveries.conftest import MakeDelivery, states
 from tests.deliveries.test_operations import ALL_STATES, in_state
 from tests.subscriptions.test_admin import GARBAGE, act, listed, page_of
@@ -267,29 +267,6 @@ def test_dead_letters_are_told_apart_by_whether_they_are_open(
     )
     letters = listed(admin_client, DEAD_LETTERS, resolution=choice)
     assert [letter.reason for letter in letters] == found  # type: ignore[attr-defined]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_endpoints_are_sent_test_events_unless_they_are_deleted(
-    admin_client: Client, make_endpoint: MakeEndpoint, queue: Queue
-) -> None:
-    endpoint, deleted = make_endpoint("nothing.else"), make_endpoint()
-    deleted.delete_for_good()
-    page = act(admin_client, ENDPOINTS, "send_test_event", endpoint, deleted)
-    delivery = Delivery.objects.get()
-    assert (delivery.endpoint_id, delivery.event.type) == (endpoint.pk, "angarium.test")
-    assert "1 of 2 endpoints sent a test event" in page
-    assert f"{DELIVERIES}?q={delivery.event_id}" in page
-    assert queue.deliveries() == {delivery.pk}
-
-
-def test_many_test_events_are_shown_together(
-    admin_client: Client, make_endpoint: MakeEndpoint
-) -> None:
-    page = act(admin_client, ENDPOINTS, "send_test_event", make_endpoint(), make_endpoint())
-    assert "2 of 2 endpoints sent a test event" in page
-    assert f"{DELIVERIES}?q=angarium.test" in page
-    assert len(listed(admin_client, DELIVERIES, q="angarium.test")) == 2
 
 
 def test_an_endpoint_leads_to_its_deliveries(admin_client: Client, dead: Delivery) -> None:
