@@ -223,6 +223,31 @@ def test_a_batch_of_anything_but_events_is_refused(inbox: Inbox, item: Any) -> N
     assert inbox.messages == []
 
 
+CHALLENGE = {**EVENT, "type": "angarium.handshake", "data": {"challenge": "abc"}}
+
+
+def test_a_challenge_is_repeated_without_the_handler_and_as_often_as_it_comes(
+    inbox: Inbox,
+) -> None:
+    for _ in range(2):
+        response = post(inbox.view, CHALLENGE)
+        assert response.status_code == 200
+        assert json.loads(response.content) == {"challenge": "abc"}
+    assert inbox.messages == []
+    assert not ReceivedMessage.objects.exists()
+
+
+def test_a_challenge_that_is_not_verified_is_not_repeated(inbox: Inbox) -> None:
+    response = post(inbox.view, CHALLENGE, secret=OTHER)
+    assert response.status_code == 401
+    assert b"abc" not in response.content
+
+
+@pytest.mark.parametrize("data", [None, {}, "abc", {"challenge": 5}])
+def test_a_handshake_without_a_challenge_is_refused(inbox: Inbox, data: Any) -> None:
+    assert post(inbox.view, {**CHALLENGE, "data": data}).status_code == 400
+
+
 def test_a_body_over_the_limit_is_refused_before_it_is_verified(inbox: Inbox) -> None:
     assert post(inbox.view, b"x" * 10_001).status_code == 413
     assert post(inbox.view, b"x" * 10_000).status_code == 400
