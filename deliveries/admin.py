@@ -9,12 +9,12 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, unquote
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
@@ -466,7 +466,10 @@ class DeliveringEndpointAdmin(EndpointAdmin):
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """A page that sends a test event, and shows it with its answer."""
-        endpoint = get_object_or_404(Endpoint.objects.sent_to(), pk=unquote(object_id))
+        with transaction.atomic():
+            endpoint = self.get_object(request, unquote(object_id))
+        if endpoint is None or endpoint.is_feed:
+            raise Http404
         if not self.has_change_permission(request, endpoint):
             raise PermissionDenied
         context: dict[str, Any] = {

@@ -8,8 +8,7 @@ from django.utils import timezone
 
 from subscriptions.event_types import MAX_LENGTH
 from subscriptions.ids import IdField
-from subscriptions.models import Endpoint, Subscriber
-from webhooks.sending.outcome import OutcomeKind
+from subscriptions.models import OUTCOMES, Endpoint, Subscriber
 
 
 class Event(models.Model):
@@ -228,9 +227,7 @@ class Attempt(models.Model):
 
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveSmallIntegerField()
-    outcome = models.CharField(
-        max_length=20, choices=[(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
-    )
+    outcome = models.CharField(max_length=20, choices=OUTCOMES)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
     duration_ms = models.PositiveIntegerField()
     error = models.TextField(blank=True)

@@ -395,7 +395,7 @@ class EndpointAdmin(LockingAdmin):
         "id",
         "how_it_is",
         "disabled_reason",
-        "handshake",
+        "challenge",
         "health",
         "last_success_at",
         "last_failure_at",
@@ -473,7 +473,8 @@ class EndpointAdmin(LockingAdmin):
         if change:
             # Deliveries go on meanwhile, and note its health.
             obj.save(update_fields=form.changed_columns)
-            obj.note_move(form.initial["url"])
+            if "url" in form.changed_data:
+                obj.note_move(form.initial["url"])
         else:
             super().save_model(request, obj, form, change)
             SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
@@ -497,8 +498,8 @@ class EndpointAdmin(LockingAdmin):
         state = Endpoint.State(endpoint.state)
         return mark(state.value, self.tones[state])
 
-    @admin.display
-    def handshake(self, endpoint: Endpoint) -> SafeString | str:
+    @admin.display(description="handshake")
+    def challenge(self, endpoint: Endpoint) -> SafeString | str:
         return shown_handshake(Handshake.objects.filter(endpoint=endpoint).first())
 
     @admin.display(ordering="failing_since")

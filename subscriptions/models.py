@@ -29,6 +29,8 @@ from webhooks.keys import Kind, generate_secret, signing_key
 from webhooks.sending.headers import InvalidHeader
 from webhooks.sending.outcome import OutcomeKind
 
+OUTCOMES = [(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
+
 
 def every_scope() -> list[str]:
     return list(ApiKey.Scope.values)
@@ -431,7 +433,7 @@ class HandshakeManager(models.Manager["Handshake"]):
                 endpoint.save(update_fields=["state"])
             now = timezone.now()
             plan = {"required_at": now, "due_at": now, "tries": 0, "verified_at": None}
-            self.update_or_create(endpoint=endpoint, defaults=plan)
+            endpoint.handshake, _ = self.update_or_create(endpoint=endpoint, defaults=plan)
 
 
 class Handshake(models.Model):
@@ -447,11 +449,7 @@ class Handshake(models.Model):
     )
     tries = models.PositiveSmallIntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
-    outcome = models.CharField(
-        max_length=20,
-        blank=True,
-        choices=[(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind],
-    )
+    outcome = models.CharField(max_length=20, blank=True, choices=OUTCOMES)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
     error = models.TextField(blank=True, help_text="Why it is not verified.")
     response_body = models.TextField(blank=True, help_text="Its first 4 KiB.")

@@ -9,12 +9,11 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from deliveries.models import Attempt
 from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from subscriptions.api.errors import Conflict
 from subscriptions.api.schema import conflict
 from subscriptions.api.viewsets import ApiViewSet
-from subscriptions.models import ApiKey, Endpoint
+from subscriptions.models import OUTCOMES, ApiKey, Endpoint
 
 
 class ShownRequestSerializer(serializers.Serializer[Any]):
@@ -38,9 +37,7 @@ class ShownResponseSerializer(serializers.Serializer[Any]):
 class ShownExchangeSerializer(serializers.Serializer[Any]):
     request = ShownRequestSerializer(source="*")
     response = ShownResponseSerializer(source="*")
-    outcome = serializers.ChoiceField(
-        Attempt._meta.get_field("outcome").choices, source="outcome.kind"
-    )
+    outcome = serializers.ChoiceField(OUTCOMES, source="outcome.kind")
     error = serializers.CharField(
         source="outcome.error", help_text="What went wrong; empty if nothing did."
     )

@@ -300,7 +300,7 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
         if endpoint.is_feed:
             raise Conflict("Nothing is sent to a feed: it is fetched.")
         change(endpoint)
-        return Response(self.get_serializer(self.get_object()).data)
+        return Response(self.get_serializer(endpoint).data)
 
     @extend_schema(
         summary="Reveal an endpoint's signing secret",
