@@ -19,7 +19,7 @@ from subscriptions.conf import part
 from subscriptions.models import Endpoint, Handshake
 from subscriptions.shapes import Shape
 from webhooks.handshake import HANDSHAKE_TYPE, new_challenge, repeats
-from webhooks.sending.outcome import Outcome
+from webhooks.sending.outcome import Outcome, OutgoingRequest
 from webhooks.sending.tokens import Start
 
 WAITS = (10.0, 60.0, 600.0, 3600.0)
@@ -49,24 +49,32 @@ def shake(endpoint: str, start: Start, done: Callable[[], None]) -> None:
 
     Raises nothing: what is not on record then, the sweep has tried again.
     """
-    ours = None
+    begun = None
     with _survived():
-        ours = take(endpoint)
-    if ours is None:
+        begun = _begin(endpoint)
+    if begun is None:
         done()
         return
+    ours, request = begun
 
     def ended(outcome: Outcome) -> None:
         with _survived():
             record(ours, outcome)
         done()
 
+    start(request, ended)
+
+
+def _begin(endpoint: str) -> tuple[Try, OutgoingRequest] | None:
+    ours = take(endpoint)
+    if ours is None:
+        return None
     try:
-        request = probe(ours.endpoint, HANDSHAKE_TYPE, {"challenge": ours.challenge}, Shape())
+        # Always in the standard shape, so that all receivers are asked in the same words.
+        return ours, probe(ours.endpoint, HANDSHAKE_TYPE, {"challenge": ours.challenge}, Shape())
     except Unrenderable as error:
-        ended(error.outcome)
-    else:
-        start(request, ended)
+        record(ours, error.outcome)
+        return None
 
 
 def take(endpoint: str) -> Try | None:

@@ -480,13 +480,8 @@ class EndpointAdmin(LockingAdmin):
             SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
             if form.cleaned_data["require_handshake"]:
                 Handshake.objects.require(obj)
-        if "url" in form.changed_data and (doubles := obj.doubles()):
-            self.message_user(
-                request,
-                f"The subscriber has this URL already ({', '.join(doubles)}): what both ask for "
-                "arrives twice.",
-                messages.WARNING,
-            )
+        for warning in obj.warnings() if "url" in form.changed_data else ():
+            self.message_user(request, warning, messages.WARNING)
 
     def response_add(
         self, request: HttpRequest, obj: Endpoint, post_url_continue: str | None = None

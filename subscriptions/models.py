@@ -402,12 +402,16 @@ class Endpoint(models.Model):
         ):
             Handshake.objects.require(self)
 
-    def doubles(self) -> list[str]:
-        """The ids of its subscriber's other endpoints whose URL, however written, is the same."""
-        own = _canonical(self.url)
+    def warnings(self) -> list[str]:
+        """What may not be meant: its subscriber has the same URL, however written, already."""
+        own = None if self.is_feed else _canonical(self.url)
         others = Endpoint.objects.sent_to().filter(subscriber=self.subscriber_id)
         urls = others.exclude(pk=self.pk).order_by("pk").values_list("pk", "url")
-        return [str(other) for other, url in urls if own is not None and _canonical(url) == own]
+        doubles = [str(other) for other, url in urls if own is not None and _canonical(url) == own]
+        if not doubles:
+            return []
+        named = ", ".join(doubles[:3]) + (" and others" if len(doubles) > 3 else "")
+        return [f"The subscriber has this URL already ({named}): what both ask for arrives twice."]
 
     def delete_for_good(self) -> None:
         """Take it out of use: its secrets go at once, what is not delivered is discarded."""

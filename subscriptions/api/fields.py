@@ -115,8 +115,4 @@ class Warnings(serializers.ListField):
         super().__init__(read_only=True, **options)
 
     def get_attribute(self, endpoint: Endpoint) -> list[str]:
-        doubles = [] if endpoint.is_feed else endpoint.doubles()
-        if not doubles:
-            return []
-        others = ", ".join(doubles[:3]) + (" and others" if len(doubles) > 3 else "")
-        return [f"The subscriber has this URL already ({others}): what both ask for arrives twice."]
+        return endpoint.warnings()

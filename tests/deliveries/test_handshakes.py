@@ -281,7 +281,7 @@ def test_a_deleted_endpoint_leaves_no_handshake(endpoint: Endpoint) -> None:
     assert not Handshake.objects.exists()
 
 
-def test_a_database_that_is_away_is_logged_and_ends_nothing(
+def test_a_try_that_breaks_off_is_logged_and_its_message_acknowledged(
     endpoint: Endpoint, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "close", lambda: None)  # the test's own transaction
