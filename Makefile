@@ -1,13 +1,13 @@
 # make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test     the whole test suite, on real servers
-# make check    style, types, import directions
+# make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make profile  where the courier's time goes
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test bench profile check format lock clean
+.PHONY: demo test bench profile check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -28,6 +28,17 @@ check: .venv/installed
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
+	@$(MAKE) --no-print-directory audit
+
+# Known vulnerabilities of what is installed, where the service that knows them can be reached.
+audit: .venv/installed
+	@if $(BIN)/pip-audit --skip-editable --progress-spinner off > .venv/audit 2>&1; then \
+		head -1 .venv/audit; \
+	elif grep -q "^Found " .venv/audit; then \
+		cat .venv/audit; exit 1; \
+	else \
+		echo "Not audited: $$(tail -1 .venv/audit)"; \
+	fi
 
 format: .venv/installed
 	$(BIN)/ruff check --fix .

@@ -44,7 +44,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "config.apps.Admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -62,7 +62,10 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "subscriptions.request_ids.RequestIds",
+    "config.headers.Headers",
+    "subscriptions.middleware.Attribution",
     "django.middleware.security.SecurityMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -70,7 +73,6 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
@@ -118,7 +120,8 @@ SESSION_COOKIE_AGE = 12 * 3600
 CSRF_COOKIE_HTTPONLY = True
 
 # Behind a proxy that ends TLS and says so.
-if env.bool("BEHIND_TLS", default=not DEBUG):
+BEHIND_TLS = env.bool("BEHIND_TLS", default=not DEBUG)
+if BEHIND_TLS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     SECURE_SSL_REDIRECT = True
     SECURE_HSTS_SECONDS = 31_536_000
@@ -206,16 +209,19 @@ ANGARIUM_VARIABLES = {
     "CONNECT_TIMEOUT": env.float,
     "COURIER_GRACE": env.float,
     "DEAD_LETTER_RETENTION": env.float,
+    "EGRESS_PROXY": env.str,
     "ENDPOINT_MAX_IN_FLIGHT": env.int,
     "EVENT_RETENTION": env.float,
     "EVENT_SOURCE": env.str,
     "FAN_OUT_INLINE_LIMIT": env.int,
     "FAN_OUT_CHUNK": env.int,
     "HELD_RETENTION": env.float,
+    "HISTORY_RETENTION": env.float,
     "JITTER": env.float,
     "LEASE_MARGIN": env.float,
     "LOST_AFTER": env.float,
     "MAX_PAYLOAD_BYTES": env.int,
+    "PROXIES": env.int,
     "PUBLIC_URL": env.str,
     "QUEUE_LIMIT": env.int,
     "REQUIRE_HANDSHAKE": env.bool,
@@ -229,6 +235,7 @@ ANGARIUM_VARIABLES = {
 ANGARIUM = {
     "ENCRYPTION_KEYS": ENCRYPTION_KEYS,
     "ALLOW_HTTP": DEBUG,
+    "PROXIES": int(BEHIND_TLS),
     "REDIS_URL": REDIS_URL,
     **{
         name: read(f"ANGARIUM_{name}")

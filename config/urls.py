@@ -7,8 +7,6 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from config import failures
 
-admin.site.site_header = admin.site.site_title = "Angarium"
-
 handler400, handler404, handler500 = failures.bad_request, failures.not_found, failures.server_error
 
 urlpatterns = [

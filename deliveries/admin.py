@@ -1,14 +1,13 @@
 """The admin of events, deliveries and dead letters; test events for endpoints."""
 
 import json
-from collections.abc import Callable, Collection
-from datetime import timedelta
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, unquote
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
@@ -16,7 +15,7 @@ from django.forms import Media
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.html import format_html
@@ -26,17 +25,23 @@ from django.views.decorators.http import require_http_methods
 from deliveries import operations
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from deliveries.testing import NotTestable, TooManyTests, send_test_event
+from deliveries.try_form import ASKED, TryForm
+from deliveries.trying import Trial, latest, try_on_events, try_on_example
 from subscriptions.admin import (
+    CreatedFilter,
     EndpointAdmin,
     RecordAdmin,
     RecordInline,
     SubscriberFilter,
     SubscriberForm,
+    SubscriptionAdmin,
     mark,
     moment,
 )
-from subscriptions.ids import lowest_uuid_at, to_uuid
-from subscriptions.models import Endpoint
+from subscriptions.hidden_characters import shown
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import to_uuid
+from subscriptions.models import Endpoint, Subscription
 
 if TYPE_CHECKING:
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
@@ -54,13 +59,14 @@ TONES = {
     State.HELD: "waiting",
     State.GATHERING: "waiting",
     State.BATCHED: "busy",
+    State.QUEUED: "waiting",
     State.DELIVERED: "good",
     State.DEAD: "bad",
     State.DISCARDED: "over",
 }
 UNDER_WAY = [
     *[State.PENDING, State.SENDING, State.WAITING, State.HELD],
-    *[State.GATHERING, State.BATCHED],
+    *[State.GATHERING, State.QUEUED, State.BATCHED],
 ]
 
 
@@ -70,34 +76,19 @@ def state_of(delivery: Delivery) -> SafeString:
 
 
 def text(value: str) -> SafeString | str:
-    """Text from outside, as it is."""
-    return format_html('<pre class="text">{}</pre>', value) if value else "-"
+    """Text from outside, with whatever would not show made visible."""
+    return format_html('<pre class="text">{}</pre>', shown(value)) if value else "-"
+
+
+def readable(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Headers from outside, with whatever would not show made visible."""
+    return [(shown(name), shown(value)) for name, value in headers.items()]
 
 
 def deliveries_of(row_id: str, label: object) -> SafeString:
     """A link to the deliveries of an event or an endpoint."""
     url = reverse("admin:deliveries_delivery_changelist", query={"q": row_id})
     return format_html('<a href="{}">{}</a>', url, label)
-
-
-class CreatedFilter(admin.SimpleListFilter):
-    """Goes by the ids, which sort by time and are indexed."""
-
-    title = parameter_name = "created"
-    hours = {
-        "hour": ("in the last hour", 1),
-        "day": ("in the last 24 hours", 24),
-        "week": ("in the last 7 days", 7 * 24),
-    }
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(choice, label) for choice, (label, _) in self.hours.items()]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in self.hours:
-            return queryset
-        _, hours = self.hours[self.value() or ""]
-        return queryset.filter(pk__gte=lowest_uuid_at(timezone.now() - timedelta(hours=hours)))
 
 
 class HistoryAdmin(RecordAdmin):
@@ -162,9 +153,11 @@ class EventAdmin(HistoryAdmin):
         "id",
         "type",
         "subscriber",
+        "channels",
         "occurred_at",
         "created_at",
         "idempotency_key",
+        "ordering_key",
         ("all_deliveries", "delivered", "under_way", "dead"),
         "data",
     ]
@@ -222,10 +215,14 @@ class AttemptInline(RecordInline):
         "outcome",
         "status",
         "took",
-        "error",
+        "what_went_wrong",
         "response",
         "ended",
     ]
+
+    @admin.display(description="error")
+    def what_went_wrong(self, attempt: Attempt) -> str:
+        return shown(attempt.error)
 
     @admin.display
     def took(self, attempt: Attempt) -> str:
@@ -242,8 +239,12 @@ class AttemptInline(RecordInline):
 
 class DeadLetterInline(RecordInline):
     model = DeadLetter
-    fields = ["reason", "last_error", "died_at", "resolution", "resolved_at"]
+    fields = ["reason", "error", "died_at", "resolution", "resolved_at"]
     verbose_name_plural = "dead letters"
+
+    @admin.display(description="last error")
+    def error(self, letter: DeadLetter) -> str:
+        return shown(letter.last_error)
 
 
 class OwnerFilter(SubscriberFilter):
@@ -252,6 +253,7 @@ class OwnerFilter(SubscriberFilter):
 
 @admin.register(Delivery)
 class DeliveryAdmin(HistoryAdmin):
+    history_kind = HistoryEntry.Kind.DELIVERY
     list_display = [
         "id",
         "event_type",
@@ -372,7 +374,7 @@ class DeadLetterAdmin(HistoryAdmin):
         "event_type",
         "endpoint",
         "reason",
-        "last_error",
+        "error",
         "died",
         "how_it_is",
     ]
@@ -394,7 +396,7 @@ class DeadLetterAdmin(HistoryAdmin):
         "event_type",
         "endpoint",
         "reason",
-        "last_error",
+        "error",
         "died_at",
         "how_it_is",
         "resolved_at",
@@ -406,6 +408,11 @@ class DeadLetterAdmin(HistoryAdmin):
             "delivery__event__payload"
         )
 
+    def history_of(self, obj: DeadLetter) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(
+            kind=HistoryEntry.Kind.DELIVERY, object_id=obj.delivery_id
+        )
+
     @admin.display
     def event_type(self, letter: DeadLetter) -> str:
         return letter.delivery.event.type
@@ -413,6 +420,10 @@ class DeadLetterAdmin(HistoryAdmin):
     @admin.display
     def endpoint(self, letter: DeadLetter) -> str:
         return letter.delivery.endpoint.url
+
+    @admin.display(description="last error")
+    def error(self, letter: DeadLetter) -> str:
+        return shown(letter.last_error)
 
     @admin.display
     def died(self, letter: DeadLetter) -> SafeString | None:
@@ -441,6 +452,54 @@ class DeadLetterAdmin(HistoryAdmin):
         self.report(request, len(changed), chosen, done)
 
 
+admin.site.unregister(Subscription)
+
+
+@admin.register(Subscription)
+class TriedSubscriptionAdmin(SubscriptionAdmin):
+    """A subscription that can be tried out on events, as it is or with other words."""
+
+    change_form_template = "admin/subscriptions/subscription/change_form.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.try_out)
+        return [
+            path("<path:key>/try/", view, name="subscriptions_subscription_try"),
+            *super().get_urls(),
+        ]
+
+    def try_out(self, request: HttpRequest, key: str) -> HttpResponse:
+        if not (
+            self.has_view_permission(request) and request.user.has_perm("deliveries.view_event")
+        ):
+            raise PermissionDenied
+        try:
+            subscription = Subscription.objects.select_related("endpoint").get(pk=unquote(key))
+        except (Subscription.DoesNotExist, ValidationError):
+            raise Http404 from None
+        words = {name: getattr(subscription, name) for name in ASKED}
+        form = TryForm(request.POST if request.method == "POST" else words)
+        trials: list[Trial] = []
+        if form.is_valid():
+            asked, example = form.subscription(), form.example()
+            if example is None:
+                owner = subscription.endpoint.subscriber_id
+                trials = try_on_events(asked, latest(Event.objects.all(), owner))
+            else:
+                trials = try_on_example(asked, example)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Try it",
+            "subtitle": str(subscription),
+            "opts": self.opts,
+            "original": subscription,
+            "media": self.media,
+            "form": form,
+            "trials": trials,
+        }
+        return TemplateResponse(request, "admin/subscriptions/subscription/try_out.html", context)
+
+
 admin.site.unregister(Endpoint)
 
 
@@ -452,7 +511,7 @@ class DeliveringEndpointAdmin(EndpointAdmin):
     facts = [*EndpointAdmin.facts, "deliveries"]
     facts_of_a_feed = [*EndpointAdmin.facts_of_a_feed, "deliveries"]
 
-    def get_urls(self) -> Any:
+    def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.test_view)
         return [
             path("<path:object_id>/test/", page, name="subscriptions_endpoint_test"),
@@ -481,7 +540,10 @@ class DeliveringEndpointAdmin(EndpointAdmin):
         }
         if request.method == "POST":
             try:
-                context["exchange"] = send_test_event(endpoint)
+                context["exchange"] = exchange = send_test_event(endpoint)
+                context["request_headers"] = readable(exchange.request_headers)
+                context["response_headers"] = readable(exchange.response_headers)
+                context["response_body"] = text(exchange.outcome.response_body)
             except (NotTestable, TooManyTests) as error:
                 self.message_user(request, str(error), messages.ERROR)
         return TemplateResponse(request, "admin/subscriptions/endpoint/test_event.html", context)

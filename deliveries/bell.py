@@ -114,10 +114,15 @@ def _bell() -> Bell:
     return Bell(app_or_default())
 
 
+def waiting() -> int | None:
+    """How many messages for deliveries wait; None while the broker cannot be asked."""
+    return _bell().waiting(QUEUE)
+
+
 def room() -> int:
     """How many deliveries may be rung for before the queue is at its limit."""
-    waiting = _bell().waiting(QUEUE)
-    return 0 if waiting is None else max(0, part(DeliverySettings).queue_limit - waiting)
+    messages = waiting()
+    return 0 if messages is None else max(0, part(DeliverySettings).queue_limit - messages)
 
 
 def ring(deliveries: Iterable[UUID]) -> None:
@@ -126,9 +131,10 @@ def ring(deliveries: Iterable[UUID]) -> None:
 
 
 def ring_later(deliveries: Mapping[UUID, float]) -> None:
-    """Ask the workers to deliver, each after a countdown of so many seconds."""
+    """Ask the workers to deliver, each after a countdown of so many seconds, if any."""
     _bell().publish(
-        DELIVER, [(from_uuid("dlv", delivery), wait) for delivery, wait in deliveries.items()]
+        DELIVER,
+        [(from_uuid("dlv", delivery), wait or None) for delivery, wait in deliveries.items()],
     )
 
 

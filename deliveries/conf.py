@@ -75,6 +75,8 @@ class DeliverySettings:
     """Dead letters older than this are given up: their deliveries are discarded."""
     held_retention: float = 30 * DAY
     """Deliveries held for longer than this become dead letters."""
+    history_retention: float = 365 * DAY
+    """Entries of the history older than this are dropped."""
 
     def limits(self) -> Limits:
         """What the senders hold an attempt to."""

@@ -1,6 +1,7 @@
 """emit(): the one way in. An application says that something happened."""
 
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,12 +14,14 @@ from deliveries.conf import DeliverySettings
 from deliveries.fan_out import write_event
 from deliveries.models import Event
 from subscriptions import event_types
+from subscriptions.channels import InvalidChannels, normalized
 from subscriptions.conf import part
+from subscriptions.filtering import note_failures, sift
 from subscriptions.matching import endpoints_matching
 from subscriptions.models import Subscriber
 from webhooks import payloads
 
-MAX_IDEMPOTENCY_KEY = 255
+MAX_KEY = 255
 
 
 class InvalidEvent(ValueError):
@@ -38,18 +41,24 @@ def emit(
     data: Any,
     *,
     subscriber: Subscriber | str | None = None,
+    channels: Iterable[str] | None = None,
     idempotency_key: str | None = None,
+    ordering_key: str | None = None,
     occurred_at: datetime | None = None,
 ) -> Event:
     """Write down an event and its deliveries; they are sent once the transaction commits.
 
     Joins the caller's transaction: rolled back with it, nothing is sent. `subscriber` (or its id)
     limits the event to that subscriber's endpoints; without it every endpoint that asked for such
-    events gets it. The same `idempotency_key` with the same content returns the first event.
-    `occurred_at` must be aware; it is now where left out.
+    events gets it. `channels` are labels, ten at most ("eu", "project-42"): a subscription that
+    asks for some gets only events that have one of them. The same `idempotency_key` with the same
+    content returns the first event. Events with the same `ordering_key` arrive one after another,
+    as they were emitted, at endpoints that ask for order. `occurred_at` must be aware; it is now
+    where left out.
 
     The event's `delivery_count` says how many deliveries were made. Where there are more than
-    FAN_OUT_INLINE_LIMIT it is 0 as yet, and the `fan_out` task makes them.
+    FAN_OUT_INLINE_LIMIT, or their filters take long, it is 0 as yet, and the `fan_out` task makes
+    them.
 
     Raises webhooks.payloads.InvalidPayload for data that is not JSON or too large,
     subscriptions.event_types.InvalidEventType, IdempotencyConflict, or InvalidEvent. All of them
@@ -58,27 +67,34 @@ def emit(
     settings = part(DeliverySettings)
     event_types.check_name(type)
     occurred_at = _in_utc(occurred_at)
-    _check_key(idempotency_key)
+    on_channels = _channels(channels)
+    _check_key("idempotency_key", idempotency_key)
+    _check_key("ordering_key", ordering_key)
     payload = payloads.encode(data, max_bytes=settings.max_payload_bytes)
     owner = _subscriber_id(subscriber)
 
     limit = settings.fan_out_inline_limit
-    matches = endpoints_matching(type, subscriber=owner, limit=limit + 1)
-    inline = len(matches) <= limit
+    matches = endpoints_matching(type, subscriber=owner, channels=on_channels, limit=limit + 1)
+    sifted = sift(matches if len(matches) <= limit else [], lambda: json.loads(payload))
+    inline = sifted.judged == len(matches)
+    passing = sifted.passing if inline else []
     event = Event(
         type=type,
         subscriber_id=owner,
+        channels=on_channels,
         payload=payload,
         occurred_at=occurred_at or timezone.now(),
         idempotency_key=idempotency_key,
-        delivery_count=len(matches) if inline else 0,
+        ordering_key=ordering_key,
+        delivery_count=len(passing),
         fanned_out_at=timezone.now() if inline else None,
     )
-    made = write_event(event, matches if inline else [])
+    made = write_event(event, passing)
     if made is None:
         return _first(event, occurred_at)
     if inline:
         transaction.on_commit(made.announce, robust=True)
+        note_failures(event.pk, sifted.failures)
     else:
         transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
     return event
@@ -97,14 +113,18 @@ def _in_utc(occurred_at: datetime | None) -> datetime | None:
         ) from error
 
 
-def _check_key(idempotency_key: str | None) -> None:
-    if idempotency_key is not None and (
-        not 0 < len(idempotency_key) <= MAX_IDEMPOTENCY_KEY or not idempotency_key.isprintable()
-    ):
-        raise InvalidEvent(
-            "idempotency_key",
-            f"idempotency_key must have 1 to {MAX_IDEMPOTENCY_KEY} printable characters.",
-        )
+def _channels(channels: Iterable[str] | None) -> list[str] | None:
+    if channels is None:
+        return None
+    try:
+        return normalized(channels) or None
+    except InvalidChannels as error:
+        raise InvalidEvent("channels", str(error)) from error
+
+
+def _check_key(name: str, key: str | None) -> None:
+    if key is not None and (not 0 < len(key) <= MAX_KEY or not key.isprintable()):
+        raise InvalidEvent(name, f"{name} must have 1 to {MAX_KEY} printable characters.")
 
 
 def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
@@ -136,7 +156,8 @@ def _check_same_content(first: Event, again: Event, occurred_at: datetime | None
         return json.dumps(event.data, sort_keys=True)
 
     if (
-        first.type != again.type
+        (first.type, first.ordering_key) != (again.type, again.ordering_key)
+        or first.channels != again.channels
         or canonical(first) != canonical(again)
         or (occurred_at is not None and first.occurred_at != occurred_at)
     ):

@@ -7,7 +7,10 @@ from datetime import datetime
 from typing import IO, Any
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-KEYS = ("type", "data", "subscriber", "idempotency_key", "occurred_at")
+KEYS = (
+    *("type", "data", "subscriber", "channels"),
+    *("idempotency_key", "ordering_key", "occurred_at"),
+)
 
 
 class BadLine(ValueError):
@@ -30,7 +33,9 @@ class WrittenEvent:
     type: str
     data: Any
     subscriber: str | None = None
+    channels: list[str] | None = None
     idempotency_key: str | None = None
+    ordering_key: str | None = None
     occurred_at: datetime | None = None
 
 
@@ -58,9 +63,11 @@ def parse(text: bytes) -> WrittenEvent:
     for key in ("type", "data"):
         if key not in written:
             raise BadLine(f"It has no {key!r}.")
-    for key in ("type", "subscriber", "idempotency_key", "occurred_at"):
+    for key in ("type", "subscriber", "idempotency_key", "ordering_key", "occurred_at"):
         if not isinstance(written.get(key, ""), str):
             raise BadLine(f"{key!r} is not a string.")
+    if not isinstance(written.get("channels", []), list):
+        raise BadLine("'channels' is not a list.")
     if "occurred_at" in written:
         written["occurred_at"] = _time(written["occurred_at"])
     return WrittenEvent(**written)

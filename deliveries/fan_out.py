@@ -9,35 +9,47 @@ from django.db.models import F
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import bell, gathering
+from deliveries import bell, gathering, ordering
 from deliveries.conf import DeliverySettings
 from deliveries.models import Event
+from deliveries.ordering import Queue
 from subscriptions.conf import part
+from subscriptions.filtering import note_failures, sift
 from subscriptions.ids import to_uuid
 from subscriptions.matching import Match, endpoints_matching
 
 DELIVERIES = """
     INSERT INTO deliveries_delivery
-           (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at)
+           (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at,
+            ordering_key, ordinal)
     SELECT new.id, event.id, new.endpoint, new.state, 0, 0, now(),
-           CASE new.state WHEN 'pending' THEN now() END
+           CASE new.state WHEN 'pending' THEN now() END,
+           CASE new.state WHEN 'queued' THEN event.ordering_key END,
+           CASE new.state WHEN 'queued' THEN event.ordinal END
       FROM event, unnest(%(ids)s::uuid[], %(endpoints)s::uuid[], %(states)s::text[])
            AS new (id, endpoint, state)
         ON CONFLICT (event_id, endpoint_id) DO NOTHING
  RETURNING id, state
 """
 
-MAKE_DELIVERIES = f"WITH event AS (SELECT %(event)s::uuid AS id) {DELIVERIES}"
+MAKE_DELIVERIES = f"""
+    WITH event AS (
+        SELECT id, ordering_key, ordinal FROM deliveries_event WHERE id = %(event)s
+    ) {DELIVERIES}
+"""
 
 WRITE_EVENT = f"""
     WITH event AS (
         INSERT INTO deliveries_event
-               (id, type, subscriber_id, payload, occurred_at, created_at, idempotency_key,
-                delivery_count, fanned_out_at)
-        VALUES (%(event)s, %(type)s, %(subscriber)s, %(payload)s, %(occurred_at)s, %(created_at)s,
-                %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s)
+               (id, type, subscriber_id, channels, payload, occurred_at, created_at,
+                idempotency_key, delivery_count, fanned_out_at, ordering_key, ordinal)
+        VALUES (%(event)s, %(type)s, %(subscriber)s, %(channels)s, %(payload)s, %(occurred_at)s,
+                %(created_at)s, %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s,
+                %(ordering_key)s,
+                CASE WHEN %(ordering_key)s::text IS NOT NULL
+                     THEN nextval('deliveries_ordinal') END)
             ON CONFLICT DO NOTHING
-     RETURNING id
+     RETURNING id, ordering_key, ordinal
     ), delivery AS ({DELIVERIES})
     SELECT (SELECT count(*) FROM event), ARRAY(SELECT id FROM delivery WHERE state = 'pending')
 """
@@ -51,12 +63,16 @@ class Made:
     pending: Sequence[UUID] = ()
     gathering: Sequence[Match] = ()
     """The endpoints for which one more waits for its batch."""
+    queues: Sequence[Queue] = ()
+    """The queues that have one more."""
 
     def announce(self) -> None:
         """Tell the workers; never fails, and never takes long."""
         bell.ring(self.pending)
         if self.gathering:
             gathering.announce(self.gathering)
+        if self.queues:
+            bell.ring(ordering.advance(self.queues))
 
 
 def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
@@ -72,47 +88,58 @@ def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
                 "event": to_uuid(event.pk),
                 "type": event.type,
                 "subscriber": event.subscriber_id and to_uuid(event.subscriber_id),
+                "channels": event.channels,
                 "payload": event.payload,
                 "occurred_at": event.occurred_at,
                 "created_at": event.created_at,
                 "idempotency_key": event.idempotency_key,
                 "delivery_count": event.delivery_count,
                 "fanned_out_at": event.fanned_out_at,
-                **_new_deliveries(matches),
+                "ordering_key": event.ordering_key,
+                **_new_deliveries(event, matches),
             },
         )
         [(written, pending)] = cursor.fetchall()
     event._state.adding = False
-    return Made(len(matches), pending, _gathering(matches)) if written else None
+    return _made(event, matches, len(matches), pending) if written else None
 
 
-def make_deliveries(event: str, matches: Sequence[Match]) -> Made:
+def make_deliveries(event: Event, matches: Sequence[Match]) -> Made:
     """Insert a delivery of `event` to each endpoint that has none yet; tells which were made."""
     if not matches:
         return Made()
     with connection.cursor() as cursor:
-        cursor.execute(MAKE_DELIVERIES, {"event": to_uuid(event), **_new_deliveries(matches)})
+        cursor.execute(
+            MAKE_DELIVERIES,
+            {"event": to_uuid(event.pk), **_new_deliveries(event, matches)},
+        )
         made = cursor.fetchall()
     pending = [delivery for delivery, state in made if state == "pending"]
-    return Made(len(made), pending, _gathering(matches))
+    return _made(event, matches, len(made), pending)
 
 
-def _new_deliveries(matches: Sequence[Match]) -> dict[str, list[object]]:
+def _new_deliveries(event: Event, matches: Sequence[Match]) -> dict[str, list[object]]:
     return {
         "ids": [uuid7() for _ in matches],
         "endpoints": [match.endpoint for match in matches],
-        "states": [_first_state(match) for match in matches],
+        "states": [_first_state(event, match) for match in matches],
     }
 
 
-def _first_state(match: Match) -> str:
+def _first_state(event: Event, match: Match) -> str:
+    if match.ordered and event.ordering_key is not None:
+        return "queued"
     if match.state != "active":
         return "held"
     return "pending" if match.batch_events is None else "gathering"
 
 
-def _gathering(matches: Sequence[Match]) -> list[Match]:
-    return [match for match in matches if match.batch_events and match.state == "active"]
+def _made(event: Event, matches: Sequence[Match], count: int, pending: Sequence[UUID]) -> Made:
+    gathering = [match for match in matches if match.batch_events and match.state == "active"]
+    queues: list[Queue] = []
+    if event.ordering_key is not None:
+        queues = [(match.endpoint, event.ordering_key) for match in matches if match.ordered]
+    return Made(count, pending, gathering, queues)
 
 
 def fan_out_chunk(event_id: str) -> Made | None:
@@ -126,18 +153,26 @@ def fan_out_chunk(event_id: str) -> Made | None:
         event = (
             Event.objects.select_for_update(skip_locked=True, no_key=True)
             .filter(pk=event_id, fanned_out_at=None)
-            .only("type", "subscriber_id", "fan_out_after")
+            .only("type", "subscriber_id", "channels", "fan_out_after", "ordering_key")
             .first()
         )
         if event is None:
             return None
         matches = endpoints_matching(
-            event.type, subscriber=event.subscriber_id, limit=chunk, after=event.fan_out_after
+            event.type,
+            subscriber=event.subscriber_id,
+            channels=event.channels,
+            limit=chunk,
+            after=event.fan_out_after,
         )
-        made = make_deliveries(event.pk, matches)
+        sifted = sift(matches, lambda: event.data)
+        made = make_deliveries(event, sifted.passing)
+        # How far it got goes by what was looked at, not by what the filters left of it.
+        looked_at = matches[: sifted.judged]
         Event.objects.filter(pk=event_id).update(
             delivery_count=F("delivery_count") + made.count,
-            fan_out_after=matches[-1].endpoint if matches else event.fan_out_after,
-            fanned_out_at=timezone.now() if len(matches) < chunk else None,
+            fan_out_after=looked_at[-1].endpoint if looked_at else event.fan_out_after,
+            fanned_out_at=timezone.now() if len(looked_at) == len(matches) < chunk else None,
         )
+        note_failures(event.pk, sifted.failures)
     return made

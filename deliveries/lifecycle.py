@@ -16,13 +16,15 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
     State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.HELD: frozenset(
-        # Delivered at once, where it is fetched from a feed.
-        {State.PENDING, State.GATHERING, State.DELIVERED, State.DEAD, State.DISCARDED}
+        {State.PENDING, State.GATHERING, State.QUEUED, State.DEAD, State.DISCARDED}
+        # Where it is fetched from a feed.
+        | {State.DELIVERED}
     ),
+    State.QUEUED: frozenset({State.PENDING, State.HELD, State.DISCARDED}),
     State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),
     State.BATCHED: frozenset({State.DELIVERED, State.DEAD, State.PENDING, State.GATHERING}),
     State.DELIVERED: frozenset(),
-    State.DEAD: frozenset({State.PENDING, State.GATHERING, State.DISCARDED}),
+    State.DEAD: frozenset({State.PENDING, State.GATHERING, State.QUEUED, State.DISCARDED}),
     State.DISCARDED: frozenset(),
 }
 """Which states may follow each state."""

@@ -3,9 +3,11 @@
 import json
 from typing import Any
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
 
+from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.event_types import MAX_LENGTH
 from subscriptions.ids import IdField
 from subscriptions.models import OUTCOMES, Endpoint, Subscriber
@@ -24,10 +26,25 @@ class Event(models.Model):
         db_index=False,
         help_text="Whose endpoints get it; everybody's that asked for it, where empty.",
     )
+    channels = ArrayField(
+        models.CharField(max_length=MAX_CHANNEL_LENGTH),
+        null=True,
+        blank=True,
+        help_text="What it is labelled with; subscriptions may ask for some labels alone.",
+    )
     payload = models.TextField(help_text="The event's data: the JSON text, as it is sent.")
     occurred_at = models.DateTimeField(default=timezone.now)
     created_at = models.DateTimeField(auto_now_add=True)
     idempotency_key = models.CharField(max_length=255, null=True, blank=True)
+    ordering_key = models.CharField(
+        max_length=255,
+        null=True,
+        blank=True,
+        help_text="Events that share it arrive in order, at endpoints that ask for that.",
+    )
+    ordinal = models.BigIntegerField(
+        null=True, editable=False, help_text="Its place among those, drawn from a sequence."
+    )
     delivery_count = models.PositiveIntegerField(default=0)
     fan_out_after = models.UUIDField(
         null=True, editable=False, help_text="The last endpoint that the fan-out has reached."
@@ -81,6 +98,7 @@ class Delivery(models.Model):
         WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
         HELD = "held"  # its endpoint is not active, or is a feed that has yet to be fetched
         GATHERING = "gathering"  # waits for others, to be sent with them in one batch
+        QUEUED = "queued"  # behind an earlier delivery of its ordering key
         BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
         DELIVERED = "delivered"
         DEAD = "dead"  # given up; its dead letter says why
@@ -122,6 +140,8 @@ class Delivery(models.Model):
     feed_position = models.BigIntegerField(
         null=True, editable=False, help_text="Its place in its feed, once it has been fetched."
     )
+    ordering_key = models.CharField(max_length=255, null=True, editable=False)
+    ordinal = models.BigIntegerField(null=True, editable=False)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -147,12 +167,25 @@ class Delivery(models.Model):
                         "waiting",
                         "held",
                         "gathering",
+                        "queued",
                         "batched",
                         "delivered",
                         "dead",
                         "discarded",
                     ]
                 ),
+            ),
+            models.UniqueConstraint(
+                name="delivery_under_way_once_per_ordering_key",
+                fields=["endpoint", "ordering_key"],
+                condition=models.Q(
+                    ordering_key__isnull=False, state__in=["pending", "sending", "waiting"]
+                ),
+            ),
+            models.CheckConstraint(
+                name="delivery_has_its_place_while_it_is_queued",
+                condition=~models.Q(state="queued")
+                | models.Q(ordering_key__isnull=False, ordinal__isnull=False),
             ),
             models.CheckConstraint(
                 name="delivery_has_a_lead_while_it_is_batched",
@@ -173,7 +206,10 @@ class Delivery(models.Model):
                     state__in=["delivered", "dead", "discarded"], ended_at__isnull=False
                 )
                 | models.Q(
-                    state__in=["pending", "sending", "waiting", "held", "gathering", "batched"],
+                    state__in=[
+                        *["pending", "sending", "waiting", "held"],
+                        *["gathering", "queued", "batched"],
+                    ],
                     ended_at__isnull=True,
                 ),
             ),
@@ -194,6 +230,11 @@ class Delivery(models.Model):
                 name="delivery_sending",
                 fields=["lease_expires_at"],
                 condition=models.Q(state="sending"),
+            ),
+            models.Index(
+                name="delivery_in_order",
+                fields=["endpoint", "ordering_key", "ordinal"],
+                condition=models.Q(ordering_key__isnull=False, state__in=["queued", "held"]),
             ),
             models.Index(
                 name="delivery_gathering",

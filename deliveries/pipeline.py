@@ -16,7 +16,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries import batching
+from deliveries import batching, ordering
 from deliveries.conf import DeliverySettings
 from deliveries.lifecycle import FINAL, Reason, Verdict, verdict
 from subscriptions.conf import part
@@ -52,13 +52,15 @@ CLAIM = """
                 OR free.state = 'waiting'
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
-               delivery.round_start, delivery.batch_size, delivery.state, endpoint.url,
+               delivery.round_start, delivery.batch_size, delivery.ordering_key, delivery.state,
+               endpoint.url,
                endpoint.max_in_flight, endpoint.credentials, endpoint.format, endpoint.payload,
                endpoint.projection, endpoint.gzip_above,
                coalesce(endpoint.batch_events, delivery.batch_size) IS NOT NULL AS batched
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
-           claimed.batch_size, claimed.url, coalesce(claimed.max_in_flight, %(max_in_flight)s),
+           claimed.batch_size, claimed.ordering_key, claimed.url,
+           coalesce(claimed.max_in_flight, %(max_in_flight)s),
            ARRAY(SELECT secret.ciphertext FROM subscriptions_signingsecret secret
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
@@ -143,6 +145,8 @@ class Lease:
     round_start: int
     batch_size: int | None = None
     """How many deliveries are in its batch, if it leads one."""
+    ordering_key: str | None = None
+    """The key of the queue of which it is the head."""
 
     @property
     def tries(self) -> int:
@@ -204,15 +208,15 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
 
 
 def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
-    url, max_in_flight, secrets, credentials = row[5:9]
+    url, max_in_flight, secrets, credentials = row[6:10]
     return Claim(
-        lease=Lease(*row[:5]),
+        lease=Lease(*row[:6]),
         url=url,
         max_in_flight=max_in_flight,
         secrets=secrets,
         credentials=credentials,
-        shape=Shape.of(*row[9:14]),
-        events=(ClaimedEvent(*row[14:]), *others),
+        shape=Shape.of(*row[10:15]),
+        events=(ClaimedEvent(*row[15:]), *others),
     )
 
 
@@ -220,9 +224,9 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
     """Write down the outcomes of attempts: attempt rows, states, dead letters, endpoints' health.
 
     Returns the deliveries that want a message, each after so many seconds: those to be retried by
-    countdown, and the leads of batches that were halved. Longer waits are parked in their rows, for
-    the sweep to find when they are due. The outcome of a lease that ran
-    out, so that the delivery may be another's by now, is dropped.
+    countdown, the leads of batches that were halved, and the heads of ordered queues. Longer waits
+    are parked in their rows, for the sweep to find when they are due. The outcome of a lease that
+    ran out, so that the delivery may be another's by now, is dropped.
     """
     settings = part(DeliverySettings)
     verdicts = [
@@ -275,6 +279,13 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
         )
         leads = [(lease.delivery, verdict) for lease, _, verdict in ours if lease.batch_size]
         new = _settle(leads) if leads else []
+    queues = [
+        (lease.endpoint, lease.ordering_key)
+        for lease, _, verdict in ours
+        if lease.ordering_key is not None and verdict.state in FINAL
+    ]
+    if queues:
+        new += ordering.advance(queues)
     return {
         lease.delivery: verdict.wait
         for lease, _, verdict in ours

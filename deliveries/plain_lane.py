@@ -54,6 +54,7 @@ def requests_sender(
 ) -> RequestsSender:
     return RequestsSender(
         policy=subscriptions.address_policy(),
+        proxy=subscriptions.proxy(),
         limits=deliveries.limits(),
         user_agent=deliveries.user_agent,
         ca_bundle=deliveries.ca_bundle or None,

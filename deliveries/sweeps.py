@@ -15,11 +15,12 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operations
+from deliveries import batching, bell, handshakes, operations, ordering
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, lowest_uuid_at
 from subscriptions.models import SigningSecret
 from webhooks.sending.outcome import Outcome, OutcomeKind
@@ -57,7 +58,8 @@ UNFINISHED_FAN_OUTS = """
 """
 
 STUCK = """
-    SELECT id, endpoint_id, attempt_number, round_start, batch_size FROM deliveries_delivery
+    SELECT id, endpoint_id, attempt_number, round_start, batch_size, ordering_key
+      FROM deliveries_delivery
      WHERE state = 'sending' AND lease_expires_at < now()
      ORDER BY lease_expires_at LIMIT %(limit)s
        FOR NO KEY UPDATE SKIP LOCKED
@@ -66,8 +68,12 @@ STUCK = """
 # Endpoint by endpoint through its index: what is held for others, however much, is not read.
 HELD = """
     WITH free AS (
-        SELECT delivery.id, endpoint.state,
-               endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL AS gathers
+        SELECT delivery.id,
+               CASE WHEN endpoint.state = 'deleted' THEN 'discarded'
+                    WHEN endpoint.ordered AND delivery.ordering_key IS NOT NULL THEN 'queued'
+                    WHEN endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL
+                         THEN 'gathering'
+                    ELSE 'pending' END AS becomes
           FROM subscriptions_endpoint endpoint
          CROSS JOIN LATERAL (
             SELECT id FROM deliveries_delivery
@@ -79,11 +85,10 @@ HELD = """
            FOR NO KEY UPDATE OF delivery SKIP LOCKED
     )
     UPDATE deliveries_delivery delivery
-       SET state = CASE WHEN free.state = 'deleted' THEN 'discarded'
-                        WHEN free.gathers THEN 'gathering'
-                        ELSE 'pending' END,
-           rung_at = CASE WHEN free.state = 'active' AND NOT free.gathers THEN now() END,
-           ended_at = CASE free.state WHEN 'deleted' THEN now() END
+       SET state = free.becomes,
+           rung_at = CASE free.becomes WHEN 'pending' THEN now() END,
+           ended_at = CASE free.becomes WHEN 'discarded' THEN now() END,
+           ordering_key = CASE free.becomes WHEN 'queued' THEN ordering_key END
       FROM free WHERE delivery.id = free.id
  RETURNING delivery.id, delivery.state
 """
@@ -254,6 +259,15 @@ def gathered() -> int:
     return formed
 
 
+def queued() -> int:
+    """Let those move up whose queue stands still, and those leave whose endpoint wants no order."""
+    settings = part(DeliverySettings)
+    left = ordering.leave(settings.sweep_chunk * settings.sweep_chunks)
+    moved = ordering.advance(ordering.standing(settings.sweep_chunk * settings.sweep_chunks))
+    bell.ring(left + moved)
+    return len(left) + len(moved)
+
+
 def held_too_long() -> int:
     """Make dead letters of what has been held for longer than HELD_RETENTION."""
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
@@ -310,6 +324,12 @@ def count_dead_letters() -> int:
 def expired_secrets() -> int:
     """Delete the signing secrets whose overlap with their successor is over."""
     return _in_chunks(SigningSecret.objects.drop_expired)
+
+
+def old_history() -> int:
+    """Drop the entries of the history that are older than HISTORY_RETENTION."""
+    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).history_retention)
+    return _in_chunks(lambda limit: HistoryEntry.objects.drop_before(oldest, limit))
 
 
 def old_events() -> int:

@@ -67,8 +67,9 @@ def sweep_stuck() -> None:
 
 @shared_task(name="deliveries.sweep_held", ignore_result=True)
 def sweep_held() -> None:
-    """Release what is held for endpoints that are active again; form the batches that are late."""
+    """Release what is held for endpoints that are active again, or waits for others in vain."""
     sweeps.held()
+    sweeps.queued()
     sweeps.batched()
     sweeps.gathered()
 
@@ -83,7 +84,8 @@ def sweep_dead_letters() -> None:
 
 @shared_task(name="deliveries.sweep_expired", ignore_result=True)
 def sweep_expired() -> None:
-    """Give up what is held for too long; drop old events and expired signing secrets."""
+    """Give up what is held for too long; drop what is past its time."""
     sweeps.held_too_long()
     sweeps.expired_secrets()
     sweeps.old_events()
+    sweeps.old_history()

@@ -2,13 +2,13 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import quote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.paginator import Paginator
@@ -23,7 +23,9 @@ from django.forms import (
     Media,
     ModelChoiceField,
     MultipleChoiceField,
+    Textarea,
 )
+from django.forms.models import ModelForm as PlainModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -31,15 +33,17 @@ from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
 from django.utils.functional import cached_property
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
-from subscriptions.ids import to_uuid
+from subscriptions.hidden_characters import shown
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import lowest_uuid_at, to_uuid
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -55,14 +59,17 @@ from webhooks.keys import Kind
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
+    ModelForm = PlainModelForm[Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
     ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    ModelForm = PlainModelForm
 
 logger = logging.getLogger(__name__)
 
 PATTERNS_SHOWN = 5
 ROWS_LISTED = 10_000
+ENTRIES_SHOWN = 100
 SECRET_KINDS = [
     (Kind.HMAC, "HMAC-SHA256 (v1): a secret shared with the receiver"),
     (Kind.ED25519, "Ed25519 (v1a): the receiver has the public key alone"),
@@ -100,11 +107,31 @@ def shown_handshake(handshake: Handshake | None) -> SafeString | str:
         "try {}, {}: {}{}{}<pre class='text'>{}</pre>",
         handshake.tries,
         moment(handshake.tried_at),
-        handshake.error,
+        shown(handshake.error),
         status,
         ending,
-        handshake.response_body,
+        shown(handshake.response_body),
     )
+
+
+class CreatedFilter(admin.SimpleListFilter):
+    """Goes by the ids, which sort by time and are indexed."""
+
+    title = parameter_name = "created"
+    hours = {
+        "hour": ("in the last hour", 1),
+        "day": ("in the last 24 hours", 24),
+        "week": ("in the last 7 days", 7 * 24),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(choice, label) for choice, (label, _) in self.hours.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in self.hours:
+            return queryset
+        _, hours = self.hours[self.value() or ""]
+        return queryset.filter(pk__gte=lowest_uuid_at(timezone.now() - timedelta(hours=hours)))
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -126,11 +153,13 @@ class AngariumAdmin(ModelAdmin):
     """A list that may be long, and finds by a full id what has it or belongs to it."""
 
     id_lookups: Mapping[str, str] = {}
+    history_kind = ""
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     paginator = BoundedPaginator
     change_list_template = "admin/subscriptions/change_list.html"
+    object_history_template = "admin/subscriptions/object_history.html"
 
     class Media:
         css = {"all": ["subscriptions/admin.css"]}
@@ -158,6 +187,19 @@ class AngariumAdmin(ModelAdmin):
             counted = list(queryset.values_list("pk", flat=True)[:ROWS_LISTED])
             queryset = queryset.filter(pk__in=counted)
         return super().response_action(request, queryset, *options)
+
+    def history_of(self, obj: Any) -> QuerySet[HistoryEntry]:
+        """The entries that concern an object."""
+        return HistoryEntry.objects.filter(kind=self.history_kind, object_id=obj.pk)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, unquote(object_id))
+        entries = [] if obj is None else self.history_of(obj)[:ENTRIES_SHOWN]
+        return super().history_view(
+            request, object_id, {"entries": entries, "limit": ENTRIES_SHOWN}
+        )
 
     def report(self, request: HttpRequest, changed: int, chosen: int, done: str) -> None:
         """Tell how many of the chosen rows an action has changed."""
@@ -208,6 +250,7 @@ class RecordInline(TabularInline):
 
 @admin.register(EventType)
 class EventTypeAdmin(LockingAdmin):
+    history_kind = HistoryEntry.Kind.EVENT_TYPE
     list_display = ["name", "description", "archived", "created_at"]
     list_filter = ["archived"]
     search_fields = ["name", "description"]
@@ -242,6 +285,9 @@ class SubscriberAdmin(LockingAdmin):
         fields = ["name", "external_id"]
         return fields if obj is None else [*fields, *self.readonly_fields]
 
+    def history_of(self, obj: Subscriber) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(subscriber=obj.pk)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Django would read all of a subscriber's events first; the API has a better way.
         return False
@@ -269,11 +315,60 @@ class SubscriberAdmin(LockingAdmin):
         return format_html('<a href="{}">{}</a>', url, subscriber.endpoint_count)
 
 
+class SubscriptionForm(ModelForm):
+    """Takes channels and the filter as a person writes them."""
+
+    class Meta:
+        widgets = {"filter": Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"})}
+
+    def clean_channels(self) -> list[str]:
+        return sorted(set(self.cleaned_data["channels"]))
+
+    def save(self, commit: bool = True) -> Subscription:
+        if "filter" in self.changed_data:
+            self.instance.forget_failures()
+        saved: Subscription = super().save(commit)
+        return saved
+
+
 class SubscriptionInline(TabularInline):
     model = Subscription
-    fields = ["pattern", "enabled", "created_at"]
+    form = SubscriptionForm
+    fields = ["pattern", "channels", "filter", "enabled", "created_at"]
     readonly_fields = ["created_at"]
     extra = 1
+    show_change_link = True
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(LockingAdmin):
+    list_display = ["pattern", "on_channels", "filter", "endpoint", "enabled", "failures"]
+    list_filter = ["enabled"]
+    list_select_related = ["endpoint"]
+    search_fields = ["pattern", "endpoint__url"]
+    search_help_text = (
+        "By pattern, URL, or the full id of a subscription, an endpoint or a subscriber."
+    )
+    id_lookups = {"sbn": "pk", "ep": "endpoint", "sub": "endpoint__subscriber"}
+    form = SubscriptionForm
+    readonly_fields = [
+        *["id", "endpoint", "pattern", "created_at"],
+        *["filter_failures", "filter_failed_at", "filter_error"],
+    ]
+    fields = [*readonly_fields[:3], "channels", "filter", "enabled", *readonly_fields[3:]]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # on the endpoint's page
+
+    @admin.display(description="channels")
+    def on_channels(self, subscription: Subscription) -> str:
+        return ", ".join(subscription.channels) or "all"
+
+    @admin.display(description="filter failures", ordering="filter_failures")
+    def failures(self, subscription: Subscription) -> SafeString:
+        if not subscription.filter_failures:
+            return mark("no failures", "over")
+        return mark(f"failed {subscription.filter_failures} times", "bad")
 
 
 class SigningSecretInline(RecordInline):
@@ -426,7 +521,7 @@ class EndpointAdmin(LockingAdmin):
             return [(None, own), ("How it is", {"fields": self.facts_of_a_feed})]
         main = ["subscriber", "url", "description", "max_in_flight"]
         shape = ["format", "payload", "projection", "gzip_above"]
-        batches = ["batch_events", "batch_seconds", "batch_bytes"]
+        batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
         fieldsets: list[Any] = [
             (None, {"fields": main}),
             ("What events look like", {"fields": [*shape, *batches]}),
@@ -459,6 +554,9 @@ class EndpointAdmin(LockingAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Its deliveries are on record. There is an action that takes it out of use.
         return False
+
+    def history_of(self, obj: Endpoint) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(endpoint=obj.pk)
 
     def has_delete_for_good_permission(self, request: HttpRequest) -> bool:
         return super().has_delete_permission(request)
@@ -516,12 +614,13 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.display(description="authentication")
     def authenticates_by(self, endpoint: Endpoint) -> str:
-        shown = endpoint.shown_credentials["authentication"]
-        return ", ".join(f"{name} {value}" for name, value in shown.items() if value)
+        known = endpoint.shown_credentials["authentication"]
+        return shown(", ".join(f"{name} {value}" for name, value in known.items() if value))
 
     @admin.display
     def subscribes_to(self, endpoint: Endpoint) -> str:
-        patterns = [wish.pattern for wish in endpoint.subscriptions.all() if wish.enabled]
+        enabled = [wish.pattern for wish in endpoint.subscriptions.all() if wish.enabled]
+        patterns = list(dict.fromkeys(enabled))
         more = len(patterns) - PATTERNS_SHOWN
         shown = ", ".join(patterns[:PATTERNS_SHOWN])
         return f"{shown} and {more} more" if more > 0 else shown
@@ -568,8 +667,10 @@ class EndpointAdmin(LockingAdmin):
         endpoint = self._only_one(request, endpoints)
         if endpoint is None:
             return None
-        self.log_change(request, endpoint, "Revealed the signing secret.")
-        logger.info("%s was shown the signing secret of %s", request.user, endpoint.pk)
+        secret = endpoint.signing_secrets.filter(expires_at=None).first()
+        if secret is not None:
+            HistoryEntry.objects.note_reveal(secret)
+            logger.info("%s was shown the signing secret of %s", request.user, endpoint.pk)
         return self._show_secret(request, endpoint)
 
     @admin.action(description="Delete for good", permissions=["delete_for_good"])
@@ -603,7 +704,6 @@ class EndpointAdmin(LockingAdmin):
         changed = list(those(endpoints))
         for endpoint in changed:
             change(endpoint)
-            self.log_change(request, endpoint, f"{done.capitalize()}.")
         self.report(request, len(changed), endpoints.count(), done)
 
     def _only_one(self, request: HttpRequest, endpoints: EndpointQuerySet) -> Endpoint | None:
@@ -622,7 +722,6 @@ class EndpointAdmin(LockingAdmin):
         if endpoint is None:
             return None
         SigningSecret.objects.issue(endpoint, kind=kind)
-        self.log_change(request, endpoint, "Rotated the signing secret.")
         return self._show_secret(request, endpoint)
 
     def _show_secret(self, request: HttpRequest, endpoint: Endpoint) -> HttpResponse:
@@ -674,12 +773,24 @@ class ApiKeyAdmin(RecordAdmin):
         )
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        key = ApiKey.objects.assign_key(obj)
+        obj.just_made = ApiKey.objects.assign_key(obj)
         super().save_model(request, obj, form, change)
-        shown = format_html(
-            "The API key “{}” is <code>{}</code>. It is shown this once.", obj.name, key
-        )
-        self.message_user(request, shown, messages.WARNING)
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        # Not in a message either.
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "API key",
+            "opts": self.opts,
+            "media": self.media,
+            "api_key": obj,
+        }
+        return TemplateResponse(request, "admin/subscriptions/apikey/new.html", context)
+
+    def history_of(self, obj: ApiKey) -> QuerySet[HistoryEntry]:
+        return HistoryEntry.objects.filter(kind=HistoryEntry.Kind.API_KEY, object_id=obj.prefix)
 
     @admin.display(description="state")
     def how_it_is(self, key: ApiKey) -> SafeString:
@@ -698,7 +809,53 @@ class ApiKeyAdmin(RecordAdmin):
     @admin.action(description="Revoke: this cannot be undone", permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         chosen = keys.count()
-        usable = keys.filter(revoked=False)
-        for key in usable:
-            self.log_change(request, key, "Revoked.")
-        self.report(request, usable.update(revoked=True), chosen, "revoked")
+        self.report(request, keys.filter(revoked=False).update(revoked=True), chosen, "revoked")
+
+
+@admin.register(HistoryEntry)
+class HistoryEntryAdmin(RecordAdmin):
+    list_display = ["time", "who", "done", "what", "what_changed"]
+    list_filter = ["actor_kind", "kind", "action", CreatedFilter]
+    sortable_by = ["time"]
+    search_fields = [
+        f"{column}__exact"
+        for column in ("object_id", "name", "actor_id", "actor_name", "ip_address", "request_id")
+    ]
+    search_help_text = (
+        "By id, name, who it was (a user, an API key's name or prefix), IP address or request id; "
+        "all of a subscriber or an endpoint by its full id."
+    )
+    id_lookups = {
+        "hist": "pk",
+        "sub": "subscriber",
+        "ep": "endpoint",
+        **dict.fromkeys(["sbn", "sec", "dlv"], "object_id"),
+    }
+    fields = ["time", "who", "request_id", "done", "what", "what_changed", "endpoint", "subscriber"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(ordering="-pk")
+    def time(self, entry: HistoryEntry) -> str:
+        return f"{timezone.localtime(entry.at):%Y-%m-%d %H:%M:%S}"
+
+    @admin.display
+    def who(self, entry: HistoryEntry) -> SafeString:
+        return format_html("{}<br><small>{}</small>", entry.actor, entry.ip_address)
+
+    @admin.display
+    def done(self, entry: HistoryEntry) -> str:
+        return str(entry)
+
+    @admin.display
+    def what(self, entry: HistoryEntry) -> SafeString:
+        what = f"{entry.count} of them" if entry.count > 1 else shown(entry.name)
+        return format_html("{}<br><small>{}</small>", what, entry.object_id)
+
+    @admin.display
+    def what_changed(self, entry: HistoryEntry) -> SafeString:
+        return format_html_join(mark_safe("<br>"), "{}", ((line,) for line in entry.lines()))

@@ -1,6 +1,9 @@
+import sys
+
 from django.apps import AppConfig
 from django.core.checks import register
 
+from subscriptions.attribution import attribute_command
 from subscriptions.checks import check_settings
 
 
@@ -11,3 +14,4 @@ class SubscriptionsConfig(AppConfig):
 
     def ready(self) -> None:
         register(check_settings)
+        attribute_command(sys.argv)

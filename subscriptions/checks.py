@@ -9,6 +9,7 @@ from subscriptions import encryption
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import InvalidRate, Rate
 from webhooks.addresses import InvalidAddressPolicy
+from webhooks.sending.proxy import InvalidEgressProxy
 
 
 def check_settings(**_: Any) -> list[CheckMessage]:
@@ -24,6 +25,10 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         settings.address_policy()
     except InvalidAddressPolicy as error:
         faults.append(Error(f"ANGARIUM's networks and ports: {error}", id="subscriptions.E002"))
+    try:
+        settings.proxy()
+    except InvalidEgressProxy as error:
+        faults.append(Error(f"ANGARIUM's EGRESS_PROXY: {error}", id="subscriptions.E005"))
     try:
         encryption.encrypt("")
     except ImproperlyConfigured as error:

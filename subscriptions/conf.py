@@ -3,7 +3,7 @@
 Each package describes its own part as a frozen dataclass; `part` fills one in.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from webhooks.addresses import AddressPolicy
+from webhooks.sending.proxy import EgressProxy
 
 Part = TypeVar("Part")
 
@@ -48,6 +49,8 @@ class SubscriptionSettings:
     """How many requests an API key may make (/s, /m, /h or /d), unless it says so; empty: any."""
     redis_url: str = "redis://127.0.0.1:6379/0"
     """Where the web processes count them."""
+    proxies: int = 0
+    """How many proxies of your own stand in front, each of which adds to X-Forwarded-For."""
 
     encryption_keys: tuple[str, ...] = ()
     """Fernet keys, newest first: the first encrypts, all decrypt."""
@@ -65,6 +68,15 @@ class SubscriptionSettings:
     """Networks closed to deliveries though they are public; stronger than ALLOWED_NETWORKS."""
     allowed_ports: tuple[str, ...] = ("80", "443", "1024-65535")
     """Ports that endpoints may have, as in 443 or 1024-65535."""
+
+    egress_proxy: str = field(default="", repr=False)
+    """The HTTP proxy that all requests go through, as http://user:password@host:port; or none.
+
+    What a host name resolves to is then the proxy's to look up and to judge.
+    """
+
+    def proxy(self) -> EgressProxy | None:
+        return EgressProxy.parse(self.egress_proxy) if self.egress_proxy else None
 
     def address_policy(self) -> AddressPolicy:
         return AddressPolicy.from_strings(

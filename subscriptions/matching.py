@@ -1,5 +1,7 @@
-"""Which endpoints get an event."""
+"""Which endpoints get an event, as far as its type and its channels tell."""
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,14 +11,21 @@ from subscriptions.event_types import patterns_matching
 from subscriptions.ids import to_uuid
 
 MATCHING = """
-    SELECT DISTINCT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds
+    SELECT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds,
+           endpoint.ordered,
+           CASE WHEN every(subscription.filter <> '') THEN
+                jsonb_object_agg(subscription.id, subscription.filter)
+                FILTER (WHERE subscription.filter <> '')
+           END
       FROM subscriptions_subscription subscription
       JOIN subscriptions_endpoint endpoint ON endpoint.id = subscription.endpoint_id
      WHERE subscription.enabled
        AND subscription.pattern = ANY(%(patterns)s)
+       AND (subscription.channels = '{}' OR subscription.channels && %(channels)s::varchar[])
        AND endpoint.state <> 'deleted'
        AND (%(subscriber)s::uuid IS NULL OR endpoint.subscriber_id = %(subscriber)s)
        AND (%(after)s::uuid IS NULL OR endpoint.id > %(after)s)
+     GROUP BY endpoint.id
      ORDER BY endpoint.id
      LIMIT %(limit)s
 """
@@ -31,23 +40,36 @@ class Match:
     batch_events: int | None = None
     """How many events it gets in one request; None, where each goes alone."""
     batch_seconds: int = 0
+    ordered: bool = False
+    filters: Mapping[str, str] | None = None
+    """Where it gets the event only if a filter lets it pass: the filters, by subscription."""
 
 
 def endpoints_matching(
-    event_type: str, *, subscriber: str | None, limit: int, after: UUID | None = None
+    event_type: str,
+    *,
+    subscriber: str | None,
+    channels: Sequence[str] | None = None,
+    limit: int,
+    after: UUID | None = None,
 ) -> list[Match]:
     """At most `limit` endpoints, in order of their ids, from the one behind `after` on.
 
-    Endpoints that are paused or disabled are among them: what they miss is held for them.
+    Endpoints that are paused or disabled are among them: what they miss is held for them. An event
+    on no channel is not for subscriptions that ask for some.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             MATCHING,
             {
                 "patterns": patterns_matching(event_type),
+                "channels": None if channels is None else list(channels),
                 "subscriber": None if subscriber is None else to_uuid(subscriber),
                 "after": after,
                 "limit": limit,
             },
         )
-        return [Match(*row) for row in cursor.fetchall()]
+        return [
+            Match(*row[:-1], row[-1] and json.loads(row[-1]))  # type: ignore[call-arg]
+            for row in cursor.fetchall()
+        ]

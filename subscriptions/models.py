@@ -15,10 +15,14 @@ from rest_framework_api_key.models import AbstractAPIKey
 
 from subscriptions import encryption
 from subscriptions.authentication import Authentication
+from subscriptions.channels import MAX_CHANNELS, InvalidChannels, normalized
+from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
-from subscriptions.expressions import MAX_BYTES
+from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
+from subscriptions.hidden_characters import refuse_hidden
+from subscriptions.history import HistoryEntry as HistoryEntry  # Django looks for models here
 from subscriptions.ids import IdField
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
@@ -46,6 +50,15 @@ class ApiKey(AbstractAPIKey):
 
     USE_NOTED_EVERY = timedelta(minutes=1)
 
+    # Not a column: the key itself, for whoever has just made it.
+    just_made = ""
+
+    name = models.CharField(
+        max_length=50,
+        default=None,
+        validators=[refuse_hidden],
+        help_text="Whose key it is, or what for.",
+    )
     scopes = ArrayField(
         models.CharField(max_length=10, choices=Scope),
         default=every_scope,
@@ -108,7 +121,7 @@ class EventType(models.Model):
     name = models.CharField(
         primary_key=True, max_length=MAX_LENGTH, validators=[RegexValidator(NAME_PATTERN)]
     )
-    description = models.TextField(blank=True)
+    description = models.TextField(blank=True, validators=[refuse_hidden])
     archived = models.BooleanField(
         default=False, help_text="No longer offered to subscribers; still delivered."
     )
@@ -131,9 +144,10 @@ class Subscriber(models.Model):
     """A customer, or whoever else owns endpoints."""
 
     id = IdField(prefix="sub")
-    name = models.CharField(max_length=200)
+    name = models.CharField(max_length=200, validators=[refuse_hidden])
     external_id = models.CharField(
         max_length=200,
+        validators=[refuse_hidden],
         unique=True,
         null=True,
         blank=True,
@@ -192,7 +206,7 @@ class Endpoint(models.Model):
     id = IdField(prefix="ep")
     subscriber = models.ForeignKey(Subscriber, models.PROTECT, related_name="endpoints")
     url = models.CharField("URL", max_length=2048, validators=[check_endpoint_url])
-    description = models.CharField(max_length=500, blank=True)
+    description = models.CharField(max_length=500, blank=True, validators=[refuse_hidden])
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)
     max_in_flight = models.PositiveSmallIntegerField(
         null=True,
@@ -246,6 +260,10 @@ class Endpoint(models.Model):
         validators=[MinValueValidator(1024), MaxValueValidator(8 * 1024 * 1024)],
         help_text="So many bytes of data at most in one request; an event with more goes alone.",
     )
+    ordered = models.BooleanField(
+        default=False,
+        help_text="Whether events that share an ordering key arrive one after another, in order.",
+    )
     disabled_reason = models.CharField(max_length=200, blank=True)
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."
@@ -297,6 +315,10 @@ class Endpoint(models.Model):
                 ),
             ),
             models.CheckConstraint(
+                name="endpoint_has_order_or_batches",
+                condition=models.Q(ordered=False) | models.Q(batch_events=None),
+            ),
+            models.CheckConstraint(
                 name="endpoint_format_is_known",
                 condition=models.Q(format__in=["standard", "cloudevents", "cloudevents_binary"]),
             ),
@@ -324,6 +346,10 @@ class Endpoint(models.Model):
             self.shape.check()
         except InvalidShape as error:
             raise ValidationError({error.field: str(error)}) from error
+        if self.ordered and self.batch_events is not None:
+            raise ValidationError(
+                {"ordered": "Choose batches or order: there is no order in both."}
+            )
 
     @property
     def shown_credentials(self) -> dict[str, Any]:
@@ -495,8 +521,27 @@ class Feed(models.Model):
         return f"{self.endpoint_id} at {self.last_position}"
 
 
+def check_channels(channels: list[str]) -> None:
+    """Raise ValidationError unless all of them are channels, and not too many."""
+    try:
+        normalized(channels)
+    except InvalidChannels as error:
+        raise ValidationError(str(error), code="invalid_channels") from error
+
+
+def check_filter(filter: str) -> None:
+    """Raise ValidationError unless `filter` is a JMESPath expression, and not too large."""
+    try:
+        Expression.parse(filter)
+    except InvalidExpression as error:
+        raise ValidationError(str(error), code="invalid_filter") from error
+
+
 class Subscription(models.Model):
-    """An endpoint's wish for the events whose type matches a pattern."""
+    """An endpoint's wish for the events whose type matches a pattern.
+
+    And, if it says so, that are on one of its channels and pass its filter.
+    """
 
     id = IdField(prefix="sbn")
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="subscriptions")
@@ -510,14 +555,43 @@ class Subscription(models.Model):
         ],
         help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
     )
+    channels = ArrayField(
+        models.CharField(max_length=MAX_CHANNEL_LENGTH),
+        default=list,
+        blank=True,
+        validators=[check_channels],
+        help_text="Only events on one of these channels (eu, project-42); all, where empty.",
+    )
+    filter = models.CharField(
+        max_length=MAX_BYTES,
+        blank=True,
+        default="",
+        validators=[check_filter],
+        help_text="Only events whose data makes this JMESPath expression true, as in "
+        "amount > `100`; all, where empty.",
+    )
     enabled = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    filter_failures = models.PositiveBigIntegerField(
+        default=0,
+        editable=False,
+        help_text="How many events the filter could not tell of; they were let through.",
+    )
+    filter_failed_at = models.DateTimeField(null=True, editable=False)
+    filter_error = models.CharField(
+        max_length=200, blank=True, editable=False, help_text="Why, the last time."
+    )
 
     class Meta:
-        ordering = ["pattern"]
+        ordering = ["pattern", "id"]
         constraints = [
             models.UniqueConstraint(
-                name="subscription_pattern_once_per_endpoint", fields=["endpoint", "pattern"]
+                name="subscription_wish_once_per_endpoint",
+                fields=["endpoint", "pattern", "channels", "filter"],
+            ),
+            models.CheckConstraint(
+                name="subscription_channels_are_not_too_many",
+                condition=models.Q(channels__len__lte=MAX_CHANNELS),
             ),
             models.CheckConstraint(
                 name="subscription_pattern_is_well_formed",
@@ -534,6 +608,26 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return self.pattern
+
+    @property
+    def wish(self) -> tuple[str, tuple[str, ...], str]:
+        """What is asked for: the endpoint asks for it once."""
+        return self.pattern, tuple(self.channels), self.filter
+
+    def clean(self) -> None:
+        """Raise ValidationError where the endpoint asks for the same elsewhere."""
+        same = Subscription.objects.filter(
+            endpoint=self.endpoint_id,
+            pattern=self.pattern,
+            channels=self.channels,
+            filter=self.filter,
+        )
+        if same.exclude(pk=self.pk).exists():
+            raise ValidationError("The endpoint has such a subscription already.")
+
+    def forget_failures(self) -> None:
+        """Begin to count anew, for the caller to save: the filter is another."""
+        self.filter_failures, self.filter_failed_at, self.filter_error = 0, None, ""
 
 
 class SigningSecretManager(models.Manager["SigningSecret"]):

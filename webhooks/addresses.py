@@ -69,6 +69,11 @@ class Target:
     is_literal: bool
 
 
+def authority(host: str, port: int) -> str:
+    """A host and a port as they stand in a URL, with an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def _network(text: str) -> Network:
     try:
         return ip_network(text)

@@ -130,5 +130,4 @@ def _written(page: feed.Page) -> HttpResponse:
     return HttpResponse(
         f'{{"items":[{",".join(page.items)}],"cursor":"{page.cursor}","has_more":{more}}}',
         content_type="application/json",
-        headers={"Cache-Control": "no-store"},
     )

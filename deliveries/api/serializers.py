@@ -7,10 +7,13 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
+from deliveries.emit import MAX_KEY
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.trying import LATEST, VALUE_SHOWN, Trial
 from subscriptions.api.access import subscriber_of, visible
-from subscriptions.api.fields import EventTypeName, Id, OwnRow
-from subscriptions.api.serializers import Strict
+from subscriptions.api.fields import Channels, EventTypeName, Id, OwnRow
+from subscriptions.api.serializers import Strict, WishSerializer
+from subscriptions.explaining import Reason
 from subscriptions.models import Subscriber
 
 SHOWN = 100
@@ -25,15 +28,19 @@ ANY = "any"
 
 
 class EventSerializer(serializers.ModelSerializer[Event]):
+    channels = Channels(read_only=True)
+
     class Meta:
         model = Event
         fields = [
             "id",
             "type",
             "subscriber",
+            "channels",
             "occurred_at",
             "created_at",
             "idempotency_key",
+            "ordering_key",
             "delivery_count",
             "fanned_out_at",
         ]
@@ -44,7 +51,7 @@ class EventSerializer(serializers.ModelSerializer[Event]):
         own = getattr(event, "own_delivery_count", None)
         if own is not None and event.subscriber_id is None:
             # One subscriber's view of an event for everybody: the rest of it is the producer's.
-            shown.update(delivery_count=own, idempotency_key=None)
+            shown.update(delivery_count=own, idempotency_key=None, ordering_key=None)
         return shown
 
 
@@ -90,10 +97,64 @@ class NewEventSerializer(Strict):
         help_text="Whose endpoints get it; everybody's that asked for such events, if left out. "
         "A key that is bound to a subscriber emits for that one.",
     )
+    ordering_key = serializers.CharField(
+        max_length=MAX_KEY,
+        trim_whitespace=False,
+        allow_null=True,
+        default=None,
+        help_text="Events that share it arrive one after another, in order, at endpoints that ask "
+        "for that.",
+    )
+    channels = Channels(
+        required=False,
+        help_text="Labels of the event, ten at most. A subscription that asks for channels gets "
+        "only events that have one of them.",
+    )
     occurred_at = serializers.DateTimeField(default=None, help_text="Now, if left out.")
 
     def validate_subscriber(self, subscriber: Subscriber | None) -> Subscriber | str | None:
         return subscriber or subscriber_of(self.context["request"])
+
+
+class ExampleEventSerializer(Strict):
+    type = EventTypeName()
+    data = serializers.JSONField(allow_null=True)  # type: ignore[assignment]
+    channels = Channels(required=False)
+
+
+class TrySerializer(WishSerializer):
+    event = ExampleEventSerializer(
+        required=False, help_text=f"An example; the last {LATEST} events, if left out."
+    )
+    subscriber = OwnRow(
+        owner="pk",
+        queryset=Subscriber.objects.all(),
+        allow_null=True,
+        default=None,
+        help_text="Whose last events, and those for everybody, are meant; all, if left out.",
+    )
+
+    class Meta(WishSerializer.Meta):
+        fields = [*WishSerializer.Meta.fields, "event", "subscriber"]
+
+
+class TrialSerializer(serializers.Serializer[Trial]):
+    event = Id("evt", allow_null=True, help_text="Null for an example.")
+    type = serializers.CharField(source="occurrence.type")
+    channels = serializers.ListField(child=serializers.CharField(), source="occurrence.channels")
+    matched = serializers.BooleanField(source="explanation.matched")
+    decided_by = serializers.ChoiceField(list(Reason), source="explanation.reason")
+    explanation = serializers.CharField(source="explanation.sentence")
+    evaluates_to = serializers.CharField(
+        allow_null=True,
+        help_text=f"What the filter makes of the data, as JSON, of which {VALUE_SHOWN} characters "
+        "are shown; null where it was not asked, or has no value.",
+    )
+    filter_error = serializers.CharField(help_text="Why it has no value.")
+
+
+class TrialsSerializer(serializers.Serializer[Any]):
+    results = TrialSerializer(many=True)
 
 
 class EventFilters(Strict):

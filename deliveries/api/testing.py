@@ -100,4 +100,4 @@ class TestEventViewSet(ApiViewSet[Any]):
             raise Conflict(str(error)) from error
         except TooManyTests as error:
             raise Throttled(wait=1, detail=str(error)) from error
-        return Response(self.get_serializer(exchange).data, headers={"Cache-Control": "no-store"})
+        return Response(self.get_serializer(exchange).data)

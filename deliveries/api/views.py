@@ -33,15 +33,19 @@ from deliveries.api.serializers import (
     EventFilters,
     EventSerializer,
     NewEventSerializer,
+    TrialsSerializer,
+    TrySerializer,
 )
 from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.models import DeadLetter, Delivery, Event
+from deliveries.trying import latest, try_on_events, try_on_example
 from subscriptions.api.errors import Conflict, Unprocessable
 from subscriptions.api.schema import FIELDS, conflict
 from subscriptions.api.viewsets import ApiViewSet
+from subscriptions.explaining import Occurrence
 from subscriptions.ids import to_uuid
-from subscriptions.models import ApiKey
+from subscriptions.models import ApiKey, Subscription
 from webhooks.payloads import InvalidPayload
 
 State = Delivery.State
@@ -53,6 +57,7 @@ WHY_NOT_RETRIED = {
     State.SENDING: "This delivery is being sent.",
     State.GATHERING: "This delivery is sent when its batch is full or has waited long enough.",
     State.BATCHED: "This delivery is in the batch of another: retry that one.",
+    State.QUEUED: "This delivery waits for an earlier one of its ordering key: retry that one.",
     State.HELD: "The endpoint is not active: its state says why. Once it is, the delivery follows.",
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded.",
@@ -75,7 +80,12 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
     """What happened in the application."""
 
     queryset = Event.objects.all()
-    scopes = {"list": Scope.READ, "retrieve": Scope.READ, "create": Scope.EMIT}
+    scopes = {
+        "list": Scope.READ,
+        "retrieve": Scope.READ,
+        "create": Scope.EMIT,
+        "try_subscription": Scope.READ,
+    }
     filter_class = EventFilters
 
     def get_queryset(self) -> QuerySet[Event]:
@@ -128,6 +138,62 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
         except InvalidEvent as error:
             raise ValidationError({error.field: [str(error)]}) from error
         return Response(EventSerializer(event).data, status=200 if event.repeated else 201)
+
+    @extend_schema(
+        summary="Try a subscription out on events",
+        description="Tells what a subscription with this pattern, these channels and this filter "
+        "would get of an example, or of the last events, and why. Nothing is delivered or kept.",
+        request=TrySerializer,
+        responses={200: TrialsSerializer},
+        examples=[
+            OpenApiExample(
+                "On an example",
+                request_only=True,
+                value={
+                    "pattern": "invoice.*",
+                    "filter": "amount > `100`",
+                    "event": {"type": "invoice.paid", "data": {"amount": 120}},
+                },
+            ),
+            OpenApiExample(
+                "On the last events",
+                request_only=True,
+                value={"pattern": "invoice.*", "channels": ["project-42"]},
+            ),
+            OpenApiExample(
+                "It would get the example",
+                response_only=True,
+                value={
+                    "results": [
+                        {
+                            "event": None,
+                            "type": "invoice.paid",
+                            "channels": [],
+                            "matched": True,
+                            "decided_by": "matched",
+                            "explanation": "The subscription asks for this event.",
+                            "evaluates_to": "true",
+                            "filter_error": "",
+                        }
+                    ]
+                },
+            ),
+        ],
+    )
+    @action(detail=False, methods=["post"], url_path="try-subscription")
+    def try_subscription(self, request: Request) -> Response:
+        given = TrySerializer(data=request.data, context=self.get_serializer_context())
+        given.is_valid(raise_exception=True)
+        asked = dict(given.validated_data)
+        example, subscriber = asked.pop("event", None), asked.pop("subscriber")
+        subscription = Subscription(**asked)
+        if example is None:
+            events = latest(self.get_queryset(), subscriber and subscriber.pk)
+            trials = try_on_events(subscription, events)
+        else:
+            occurrence = Occurrence(example["type"], example.get("channels") or [], example["data"])
+            trials = try_on_example(subscription, occurrence)
+        return Response(TrialsSerializer({"results": trials}).data)
 
 
 @extend_schema_view(

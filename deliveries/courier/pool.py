@@ -41,8 +41,10 @@ class CourierPool(TaskPool):
         """Called whenever the consumer's loop starts: at first, and after the broker was lost."""
         if self.courier is None:
             settings = part(DeliverySettings)
+            network = part(SubscriptionSettings)
             sender = CurlSender(
-                policy=part(SubscriptionSettings).address_policy(),
+                policy=network.address_policy(),
+                proxy=network.proxy(),
                 limits=settings.limits(),
                 user_agent=settings.user_agent,
                 ca_bundle=settings.ca_bundle or None,

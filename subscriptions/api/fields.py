@@ -7,13 +7,14 @@ from django.db.models import QuerySet
 from rest_framework import serializers
 
 from subscriptions.api.access import visible
+from subscriptions.channels import CHANNEL_PATTERN, MAX_CHANNELS, InvalidChannels, normalized
+from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN
+from subscriptions.expressions import MAX_BYTES
 from subscriptions.ids import IdField
-from subscriptions.models import Endpoint, Subscription
+from subscriptions.models import Endpoint, check_filter
 from webhooks.confidential import Confidential
 from webhooks.keys import InvalidSecret, signing_key
-
-MAX_PATTERNS = 100
 
 
 class Id(serializers.RegexField):
@@ -56,16 +57,34 @@ class OwnRow(serializers.PrimaryKeyRelatedField[Any]):
         return visible(rows, self.context["request"], self.owner)
 
 
-class Patterns(serializers.ListField):
-    """The patterns of an endpoint's subscriptions, those that are switched off left out."""
-
-    child = serializers.CharField(validators=Subscription._meta.get_field("pattern").validators)
+class Channels(serializers.ListField):
+    """The channels of an event or a subscription, in order; none is an empty list."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=MAX_PATTERNS, **options)
+        child = serializers.RegexField(
+            CHANNEL_PATTERN,
+            max_length=MAX_CHANNEL_LENGTH,
+            error_messages={"invalid": "Use letters, digits, '_', '-', '.' and ':'."},
+        )
+        super().__init__(child=child, max_length=MAX_CHANNELS, **options)
 
-    def get_attribute(self, endpoint: Endpoint) -> list[str]:
-        return [one.pattern for one in endpoint.subscriptions.all() if one.enabled]
+    def get_attribute(self, instance: Any) -> list[str]:
+        return instance.channels or []
+
+    def to_internal_value(self, data: Any) -> Any:
+        try:
+            return normalized(super().to_internal_value(data))
+        except InvalidChannels as error:
+            raise serializers.ValidationError(str(error)) from error
+
+
+class Filter(serializers.CharField):
+    """A JMESPath expression, or nothing."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(
+            max_length=MAX_BYTES, allow_blank=True, validators=[check_filter], **options
+        )
 
 
 def check_secret(secret: str) -> None:

@@ -5,16 +5,18 @@ from copy import copy
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.validators import UniqueValidator
 
 from subscriptions.api.credentials import AuthenticationField, HeaderNames, Headers
 from subscriptions.api.errors import Conflict
 from subscriptions.api.fields import (
+    Channels,
     EventTypeName,
+    Filter,
     Id,
     OwnRow,
-    Patterns,
     PublicKeys,
     Secret,
     Warnings,
@@ -35,8 +37,10 @@ from webhooks.keys import Kind, signing_key
 CREDENTIALS = ["headers", "authentication"]
 SHAPE = [
     *["format", "payload", "projection", "gzip_above"],
-    *["batch_events", "batch_seconds", "batch_bytes"],
+    *["batch_events", "batch_seconds", "batch_bytes", "ordered"],
 ]
+MAX_WISHES = 100
+"""So many subscriptions can be named together with their endpoint."""
 
 
 # Not in a docstring, which would be every subclass's description in the OpenAPI document.
@@ -101,11 +105,73 @@ class HandshakeSerializer(serializers.ModelSerializer[Handshake]):
         read_only_fields = fields
 
 
-class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
-    subscriptions = Patterns(
+# Not in a docstring, as above. What is asked for, whoever asks for it.
+class WishSerializer(Strict, serializers.ModelSerializer[Subscription]):
+    channels = Channels(
         required=False,
-        help_text="Event types (invoice.paid), all below one (invoice.*), or all (*). "
-        "A list takes the place of the one before.",
+        help_text="Only events on one of these channels, ten at most; all, where empty.",
+    )
+    filter = Filter(
+        required=False,
+        help_text="Only events whose data makes this [JMESPath](https://jmespath.org) expression "
+        "true; all, where empty. Null, false, and what is empty are not true. 1024 bytes at most.",
+    )
+
+    class Meta:
+        model = Subscription
+        fields = ["pattern", "channels", "filter"]
+        # What is said twice, those who know the endpoint tell.
+        validators: list[Any] = []
+
+
+@extend_schema_field(
+    {
+        "oneOf": [
+            {"type": "string", "description": "The pattern alone."},
+            {
+                "type": "object",
+                "properties": {
+                    "pattern": {"type": "string"},
+                    "channels": {"type": "array", "items": {"type": "string"}},
+                    "filter": {"type": "string"},
+                },
+                "required": ["pattern"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+)
+class Wish(serializers.Field):  # type: ignore[type-arg]
+    """What one subscription asks for: a pattern, or an object where there is more to say."""
+
+    def to_internal_value(self, given: Any) -> Any:
+        wish = WishSerializer(data={"pattern": given} if isinstance(given, str) else given)
+        wish.is_valid(raise_exception=True)
+        return wish.validated_data
+
+    def to_representation(self, subscription: Subscription) -> Any:
+        if not subscription.channels and not subscription.filter:
+            return subscription.pattern
+        return WishSerializer(subscription).data
+
+
+class Wishes(serializers.ListField):
+    """What an endpoint's subscriptions ask for, those that are switched off left out."""
+
+    child = Wish()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=MAX_WISHES, **options)
+
+    def get_attribute(self, endpoint: Endpoint) -> list[Subscription]:
+        return [one for one in endpoint.subscriptions.all() if one.enabled]
+
+
+class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
+    subscriptions = Wishes(
+        required=False,
+        help_text="Event types (invoice.paid), all below one (invoice.*), or all (*); as an object "
+        "with channels or a filter beside the pattern. A list takes the place of the one before.",
     )
     public_keys = PublicKeys(
         help_text="What verifies the Ed25519 signatures; the newest first, two during a rotation."
@@ -153,6 +219,8 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "failing_since",
         ]
         read_only_fields = ["subscriber", "state", "disabled_reason"]
+        # A space or a line end around it is refused like one within it.
+        extra_kwargs = {"url": {"trim_whitespace": False}}
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and self.instance.is_feed:
@@ -171,7 +239,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         return given
 
     def update(self, endpoint: Endpoint, changes: dict[str, Any]) -> Endpoint:
-        patterns = changes.pop("subscriptions", None)
+        wishes = changes.pop("subscriptions", None)
         try:
             endpoint.set_credentials(**{name: changes.pop(name, None) for name in CREDENTIALS})
         except NotDecryptable as error:
@@ -179,9 +247,8 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         before = endpoint.url
         endpoint = super().update(endpoint, changes)
         endpoint.note_move(before)
-        if patterns is not None:
-            endpoint.subscriptions.exclude(pattern__in=patterns).delete()
-            _subscribe(endpoint, patterns)
+        if wishes is not None:
+            _subscribe(endpoint, wishes)
         return endpoint
 
 
@@ -234,7 +301,7 @@ class NewEndpointSerializer(NewSecret, ChangedEndpointSerializer):
             *["feed", "require_handshake", "secret", "secret_kind"],
         ]
         read_only_fields = ["state", "disabled_reason"]
-        extra_kwargs = {"url": {"required": False}}
+        extra_kwargs = {"url": {"required": False, "trim_whitespace": False}}
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         given = super().validate(given)
@@ -262,13 +329,13 @@ class NewEndpointSerializer(NewSecret, ChangedEndpointSerializer):
         if given.pop("feed"):
             return self._create_feed(given)
         handshake = given.pop("require_handshake", False)
-        patterns = given.pop("subscriptions", [])
+        wishes = given.pop("subscriptions", [])
         secret, kind = given.pop("secret", None), given.pop("secret_kind", None)
         credentials = {name: given.pop(name, None) for name in CREDENTIALS}
         endpoint = Endpoint(**given)
         endpoint.set_credentials(**credentials)
         endpoint.save()
-        _subscribe(endpoint, patterns)
+        _subscribe(endpoint, wishes)
         SigningSecret.objects.issue(endpoint, secret, kind=kind)
         if handshake:
             Handshake.objects.require(endpoint)
@@ -288,13 +355,15 @@ def _check_feed(given: Mapping[str, Any]) -> None:
         )
 
 
-def _subscribe(endpoint: Endpoint, patterns: list[str]) -> None:
-    Subscription.objects.bulk_create(
-        [Subscription(endpoint=endpoint, pattern=pattern) for pattern in dict.fromkeys(patterns)],
-        update_conflicts=True,
-        unique_fields=["endpoint", "pattern"],
-        update_fields=["enabled"],
-    )
+def _subscribe(endpoint: Endpoint, wishes: list[dict[str, Any]]) -> None:
+    """Let the endpoint ask for this, and nothing else."""
+    asked = [Subscription(endpoint=endpoint, **wish) for wish in wishes]
+    there = {one.wish: one.pk for one in Subscription.objects.filter(endpoint=endpoint)}
+    kept = [there[one.wish] for one in asked if one.wish in there]
+    endpoint.subscriptions.exclude(pk__in=kept).delete()
+    endpoint.subscriptions.filter(pk__in=kept).update(enabled=True)
+    new = {one.wish: one for one in asked if one.wish not in there}
+    Subscription.objects.bulk_create(new.values(), ignore_conflicts=True)
 
 
 class EndpointFilters(Strict):
@@ -313,18 +382,32 @@ class SecretSerializer(NewSecret):
     )
 
 
-class SubscriptionSerializer(Strict, serializers.ModelSerializer[Subscription]):
-    class Meta:
-        model = Subscription
-        fields = ["id", "endpoint", "pattern", "enabled", "created_at"]
+class SubscriptionSerializer(WishSerializer):
+    class Meta(WishSerializer.Meta):
+        fields = [
+            *["id", "endpoint", "pattern", "channels", "filter", "enabled", "created_at"],
+            *["filter_failures", "filter_failed_at", "filter_error"],
+        ]
         read_only_fields = ["endpoint", "pattern"]
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        asking = Subscription() if self.instance is None else copy(self.instance)
+        for name, value in given.items():
+            setattr(asking, name, value)
+        asking.clean()
+        return given
+
+    def update(self, subscription: Subscription, changes: dict[str, Any]) -> Subscription:
+        if changes.get("filter", subscription.filter) != subscription.filter:
+            subscription.forget_failures()
+        return super().update(subscription, changes)
 
 
 class NewSubscriptionSerializer(SubscriptionSerializer):
     endpoint = OwnRow(owner="subscriber", queryset=Endpoint.objects.existing())
 
     class Meta(SubscriptionSerializer.Meta):
-        read_only_fields = []
+        read_only_fields: list[str] = []
 
 
 class SubscriptionFilters(Strict):

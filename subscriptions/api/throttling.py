@@ -73,13 +73,13 @@ class Buckets:
     """The token buckets in one Redis."""
 
     def __init__(self, url: str) -> None:
-        client = Redis.from_url(
+        self.redis = Redis.from_url(
             url,
             socket_timeout=PATIENCE,
             socket_connect_timeout=PATIENCE,
             retry=Retry(NoBackoff(), 0),
         )
-        self._take = client.register_script(TAKE)
+        self._take = self.redis.register_script(TAKE)
         self._quiet_until = 0.0
 
     def take(self, name: str, rate: Rate) -> Allowance | None:
@@ -92,9 +92,13 @@ class Buckets:
             )
         except RedisError as error:
             self._quiet_until = monotonic() + QUIET_AFTER_FAILURE
-            logger.warning("No API key's rate is limited while Redis is away (%s).", error)
+            logger.warning("Nobody's rate is counted in Redis: it is away (%s).", error)
             return None
         return Allowance(rate, wait, remaining, full_in)
+
+    def fill(self, name: str) -> None:
+        """Put all that was taken back. Raises RedisError."""
+        self.redis.delete(f"angarium:rate:{name}")
 
 
 @cache

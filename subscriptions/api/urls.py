@@ -1,4 +1,5 @@
 from subscriptions.api import views
+from subscriptions.api.history import HistoryViewSet
 from subscriptions.api.routers import Router
 
 router = Router()
@@ -6,5 +7,6 @@ router.register("event-types", views.EventTypeViewSet)
 router.register("subscribers", views.SubscriberViewSet)
 router.register("endpoints", views.EndpointViewSet)
 router.register("subscriptions", views.SubscriptionViewSet)
+router.register("history", HistoryViewSet)
 
 urlpatterns = router.urls

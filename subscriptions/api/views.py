@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import IntegrityError, connection, transaction
 from django.db.models import Model, QuerySet
@@ -35,6 +35,7 @@ from subscriptions.api.serializers import (
     SubscriptionSerializer,
 )
 from subscriptions.api.viewsets import ApiViewSet
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 from subscriptions.models import (
     ApiKey,
@@ -186,6 +187,19 @@ def _forget(subscriber: Subscriber) -> None:
                 },
             ),
             OpenApiExample(
+                "An endpoint that wants some events alone",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": [
+                        "user.created",
+                        {"pattern": "invoice.*", "filter": "amount > `100`"},
+                        {"pattern": "*", "channels": ["project-42"]},
+                    ],
+                },
+            ),
+            OpenApiExample(
                 "An endpoint that wants an OAuth2 token and a header of its own",
                 request_only=True,
                 value={
@@ -256,10 +270,6 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
         }
         return by_action.get(self.action, EndpointSerializer)
 
-    def get_success_headers(self, data: Any) -> dict[str, str]:
-        # Of an endpoint just added, whose answer has its secret.
-        return {**super().get_success_headers(data), "Cache-Control": "no-store"}
-
     def perform_destroy(self, endpoint: Endpoint) -> None:
         endpoint.delete_for_good()
 
@@ -305,13 +315,14 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @extend_schema(
         summary="Reveal an endpoint's signing secret",
         description="The newest, if it has several; of Ed25519 its public key. That it was shown "
-        "is logged.",
+        "is logged, and in the history.",
         responses=SecretSerializer,
     )
     @action(detail=True)
     def secret(self, request: Request, pk: str) -> Response:
         endpoint = self.get_object()
         secret = get_object_or_404(SigningSecret, endpoint=endpoint, expires_at=None)
+        HistoryEntry.objects.note_reveal(secret)
         key: ApiKey = request.auth  # type: ignore[assignment]
         logger.info("API key %s was shown the signing secret of %s", key.prefix, endpoint.pk)
         return _shown(secret)
@@ -351,23 +362,42 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
 
 
 def _shown(secret: SigningSecret) -> Response:
-    return Response(
-        {"secret": secret.reveal(), "public_key": secret.public_key or None},
-        headers={"Cache-Control": "no-store"},
-    )
+    return Response({"secret": secret.reveal(), "public_key": secret.public_key or None})
 
 
 @extend_schema_view(
     list=extend_schema(summary="List the subscriptions", parameters=[SubscriptionFilters]),
     create=extend_schema(
-        summary="Subscribe an endpoint to event types", request=NewSubscriptionSerializer
+        summary="Subscribe an endpoint to event types",
+        description="An endpoint may have several subscriptions of one pattern, with other "
+        "channels or another filter. It gets an event once, however many of them match it.",
+        request=NewSubscriptionSerializer,
+        examples=[
+            OpenApiExample(
+                "Large invoices of two projects",
+                request_only=True,
+                value={
+                    "endpoint": "ep_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "pattern": "invoice.*",
+                    "channels": ["project-42", "project-43"],
+                    "filter": "amount >= `1000` && currency == 'EUR'",
+                },
+            )
+        ],
     ),
     retrieve=extend_schema(summary="Show a subscription"),
-    partial_update=extend_schema(summary="Switch a subscription on or off"),
+    partial_update=extend_schema(
+        summary="Switch a subscription on or off, or change its channels or its filter",
+        examples=[
+            OpenApiExample(
+                "Everything again", request_only=True, value={"channels": [], "filter": ""}
+            )
+        ],
+    ),
     destroy=extend_schema(summary="Delete a subscription"),
 )
 class SubscriptionViewSet(LockingViewSet[Subscription]):
-    """What endpoints ask for: one pattern each, which can be switched off and on."""
+    """What endpoints ask for: a pattern each, and perhaps channels and a filter."""
 
     queryset = Subscription.objects.all()
     owner = "endpoint__subscriber"

@@ -70,6 +70,8 @@ class ApiViewSet(GenericViewSet[Row]):
         self, request: Request, response: Response, *args: Any, **options: Any
     ) -> Response:
         response = super().finalize_response(request, response, *args, **options)
+        # Many answers are somebody's alone, and some have a secret.
+        response.headers["Cache-Control"] = "no-store"
         for name, value in self.throttle.headers().items():
             response.headers[name] = value
         return response

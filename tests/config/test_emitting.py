@@ -104,6 +104,6 @@ def test_the_limits_are_those_of_the_code() -> None:
         assert defaults[name] == int(value), name
     assert f"{payloads.MAX_DEPTH} levels" in limits
     assert f"{event_types.MAX_LENGTH} characters" in limits
-    assert f"{emitting.MAX_IDEMPOTENCY_KEY} printable" in limits
+    assert f"{emitting.MAX_KEY} printable" in limits
     assert MAX_BODY_BYTES == 1024**2
     assert "1 MiB" in PAGE

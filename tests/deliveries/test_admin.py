@@ -376,6 +376,15 @@ def test_a_long_list_takes_no_more_queries_than_a_short_one(
     assert counts[0] == counts[1]
 
 
+def test_the_history_of_a_delivery_and_of_its_dead_letter_has_what_was_decided(
+    admin_client: Client, dead: Delivery
+) -> None:
+    act(admin_client, DEAD_LETTERS, "redrive", dead.dead_letters.get())
+    for row in (dead, dead.dead_letters.get()):
+        page = admin_client.get(page_of(row).replace("/change/", "/history/")).content.decode()
+        assert "Delivery redriven" in page
+
+
 def pages() -> Iterator[str]:
     """Every page of the admin that a GET shows, for every row there is."""
     yield reverse("admin:index")

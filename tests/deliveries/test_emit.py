@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
-from pytest_django import DjangoCaptureOnCommitCallbacks
+from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.models import Delivery, Event
 from subscriptions.event_types import InvalidEventType
 from subscriptions.models import Endpoint, Subscriber
 from tests.conftest import Configure, MakeEndpoint, Queue
+from tests.subscriptions.test_filtering import COSTLY
 from webhooks.payloads import InvalidPayload
 
 pytestmark = pytest.mark.django_db
@@ -58,6 +59,76 @@ def test_what_an_endpoint_at_rest_misses_is_held_for_it(
     assert event.deliveries.get().state == "held"
 
 
+def test_channels_are_kept_with_the_event_and_narrow_who_gets_it(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    everything, eu, us = make_endpoint(), make_endpoint(), make_endpoint()
+    eu.subscriptions.update(channels=["eu", "project-42"])
+    us.subscriptions.update(channels=["us"])
+    event = emit("invoice.paid", {}, channels=("project-42", "asia", "asia"))
+    event.refresh_from_db()
+    assert event.channels == ["asia", "project-42"]
+    assert {delivery.endpoint for delivery in event.deliveries.all()} == {everything, eu}
+
+
+@pytest.mark.parametrize("channels", [None, [], ()])
+def test_an_event_on_no_channel_has_none(make_endpoint: MakeEndpoint, channels: Any) -> None:
+    make_endpoint().subscriptions.update(channels=["eu"])
+    event = emit("invoice.paid", {}, channels=channels)
+    event.refresh_from_db()
+    assert (event.channels, event.delivery_count) == (None, 0)
+
+
+def test_a_filter_decides_by_the_data_as_it_is_sent(make_endpoint: MakeEndpoint) -> None:
+    large, small = make_endpoint(), make_endpoint()
+    large.subscriptions.update(filter="lines[0].amount > `100`")
+    small.subscriptions.update(filter="lines[0].amount <= `100`")
+    event = emit("invoice.paid", {"lines": ({"amount": 120},)})
+    assert [delivery.endpoint for delivery in event.deliveries.all()] == [large]
+    assert event.delivery_count == 1
+
+
+def test_an_endpoint_that_asks_twice_gets_it_where_one_of_them_matches(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    endpoint = make_endpoint("invoice.*", "invoice.paid")
+    endpoint.subscriptions.filter(pattern="invoice.*").update(filter="`false`")
+    assert emit("invoice.paid", {}).delivery_count == 1
+    assert emit("invoice.voided", {}).delivery_count == 0
+
+
+def test_a_filter_that_fails_lets_the_event_pass_and_is_counted(
+    make_endpoint: MakeEndpoint,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    endpoint = make_endpoint()
+    endpoint.subscriptions.update(filter="starts_with(name, 'A')")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert emit("user.created", {}).delivery_count == 1
+    subscription = endpoint.subscriptions.get()
+    assert subscription.filter_failures == 1
+    assert subscription.filter_error == "starts_with() takes string, not null."
+
+
+def test_filters_that_take_long_are_left_to_the_fan_out(make_endpoint: MakeEndpoint) -> None:
+    for number in range(12):
+        make_endpoint().subscriptions.update(filter=f"{COSTLY} == `{number}`")
+    event = emit("invoice.paid", [1])
+    assert (event.delivery_count, event.fanned_out_at) == (0, None)
+    assert not Delivery.objects.exists()
+
+
+def test_an_emission_takes_two_statements_with_filters_and_without(
+    make_endpoint: MakeEndpoint, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    endpoint = make_endpoint()
+    with django_assert_num_queries(2):
+        emit("invoice.paid", {})
+    endpoint.subscriptions.update(filter="`true`", channels=["eu"])
+    with django_assert_num_queries(2):
+        emit("invoice.paid", {}, channels=["eu"])
+
+
 class TestIdempotencyKeys:
     def test_the_same_key_with_the_same_content_returns_the_first_event(
         self, make_endpoint: MakeEndpoint
@@ -76,6 +147,7 @@ class TestIdempotencyKeys:
             {"data": {"a": 2}},
             {"data": {"a": True}},
             {"occurred_at": NOON},
+            {"channels": ["eu"]},
         ],
     )
     def test_the_same_key_with_other_content_is_an_error(self, other: dict[str, Any]) -> None:
@@ -135,6 +207,9 @@ class TestRefusals:
             ({"subscriber": "sub_" + "0" * 32}, InvalidEvent),
             ({"subscriber": "nonsense"}, InvalidEvent),
             ({"subscriber": ""}, InvalidEvent),
+            ({"channels": "eu"}, InvalidEvent),
+            ({"channels": ["a b"]}, InvalidEvent),
+            ({"channels": [str(n) for n in range(11)]}, InvalidEvent),
             ({"idempotency_key": ""}, InvalidEvent),
             ({"idempotency_key": "x" * 256}, InvalidEvent),
             ({"idempotency_key": "a\x00b"}, InvalidEvent),

@@ -62,6 +62,18 @@ def line(type: str = "invoice.paid", data: Any = None, **fields: Any) -> str:
     return json.dumps({"type": type, "data": data, **fields})
 
 
+def test_a_line_s_channels_are_the_event_s(emit: Emit) -> None:
+    assert emit(line(channels=["eu"])).code == 0
+    assert Event.objects.get().channels == ["eu"]
+    assert "'a b' is not a channel" in emit(line(channels=["a b"])).err
+
+
+def test_a_line_s_ordering_key_is_the_event_s(emit: Emit) -> None:
+    assert emit(line(ordering_key="order-42")).code == 0
+    assert Event.objects.get().ordering_key == "order-42"
+    assert "ordering_key must have" in emit(line(ordering_key="")).err
+
+
 def test_every_line_is_emitted(emit: Emit, make_endpoint: MakeEndpoint) -> None:
     make_endpoint("invoice.*")
     make_endpoint("*")

@@ -2,12 +2,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from deliveries.emit import emit
 from deliveries.fan_out import fan_out_chunk
 from deliveries.models import Delivery, Event
 from subscriptions.ids import from_uuid
 from tests.conftest import Configure, MakeEndpoint
+from tests.subscriptions.test_filtering import COSTLY
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +54,46 @@ def test_run_again_from_the_start_it_makes_no_second_delivery(event: Event) -> N
         pass
     event.refresh_from_db()
     assert Delivery.objects.count() == event.delivery_count == 7
+
+
+def test_filters_and_channels_decide_and_the_chunks_go_by_what_was_looked_at(
+    make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(FAN_OUT_INLINE_LIMIT=0, FAN_OUT_CHUNK=2)
+    endpoints = [make_endpoint() for _ in range(7)]
+    for number, endpoint in enumerate(endpoints):
+        endpoint.subscriptions.update(filter=f"n == `{number}`", channels=["eu"])
+    for endpoint in endpoints[4:6]:
+        endpoint.subscriptions.update(filter="")
+    event = emit("invoice.paid", {"n": 6}, channels=["eu"])
+    chunks = []
+    while (made := fan_out_chunk(event.pk)) is not None:
+        chunks.append(made.count)
+    event.refresh_from_db()
+    assert chunks == [0, 0, 2, 1]
+    assert event.delivery_count == 3
+    assert {delivery.endpoint for delivery in event.deliveries.all()} == set(endpoints[4:])
+
+
+def test_costly_filters_make_the_chunks_smaller(
+    make_endpoint: MakeEndpoint, configure: Configure
+) -> None:
+    configure(FAN_OUT_INLINE_LIMIT=0)
+    for number in range(12):
+        make_endpoint().subscriptions.update(filter=f"{COSTLY} == `{number}`")
+    event = emit("invoice.paid", [1])
+    chunks = []
+    while (made := fan_out_chunk(event.pk)) is not None:
+        chunks.append(made.count)
+    assert len(chunks) > 1
+    assert all(chunks[:-1])
+    assert sum(chunks) == Delivery.objects.count() == 12
+
+
+def test_a_fan_out_without_a_filter_does_not_read_the_data(event: Event) -> None:
+    with CaptureQueriesContext(connection) as captured:
+        fan_out_chunk(event.pk)
+    assert "payload" not in str([query["sql"] for query in captured])
 
 
 def test_an_event_that_is_not_there_has_no_chunk() -> None:

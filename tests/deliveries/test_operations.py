@@ -7,7 +7,9 @@ from django.utils import timezone
 
 from deliveries import operations
 from deliveries.models import DeadLetter, Delivery
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
+from subscriptions.models import Endpoint, Subscriber
 from tests.conftest import Queue
 from tests.deliveries.conftest import MakeDelivery, states
 
@@ -93,3 +95,45 @@ def test_the_workers_are_told(
     queue.purge()
     operation([to_uuid(delivery.pk)])
     assert queue.deliveries() == {delivery.pk}
+
+
+@pytest.mark.parametrize(
+    ("operation", "decision", "action"),
+    [
+        (operations.redrive, DeadLetter.Resolution.REDRIVEN, "redriven"),
+        (operations.redrive, DeadLetter.Resolution.RECOVERED, "recovered"),
+        (operations.discard, DeadLetter.Resolution.DISCARDED, "discarded"),
+        (operations.discard, DeadLetter.Resolution.DROPPED, "dropped"),
+    ],
+)
+def test_a_decision_is_one_entry_of_the_history_however_many_it_concerns(
+    make_delivery: MakeDelivery,
+    operation: Callable[..., object],
+    decision: DeadLetter.Resolution,
+    action: str,
+) -> None:
+    one, *many = [in_state(make_delivery, "dead") for _ in range(4)]
+    HistoryEntry.objects.all().delete()
+    operation([to_uuid(one.pk)], decision)
+    operation([to_uuid(other.pk) for other in many], decision)
+    operation([to_uuid(one.pk)], decision)  # it is dead no more
+    subscriber = one.endpoint.subscriber_id
+    assert list(
+        HistoryEntry.objects.order_by("pk").values_list(
+            "action", "kind", "object_id", "count", "endpoint", "subscriber"
+        )
+    ) == [
+        (action, "delivery", one.pk, 1, one.endpoint_id, subscriber),
+        (action, "delivery", "", 3, "", subscriber),
+    ]
+
+
+def test_a_decision_on_what_is_several_subscribers_is_none_s_in_particular(
+    make_delivery: MakeDelivery,
+) -> None:
+    first, second = in_state(make_delivery, "dead"), in_state(make_delivery, "dead")
+    other = Subscriber.objects.create(name="Khadija")
+    Endpoint.objects.filter(pk=second.endpoint_id).update(subscriber=other)
+    operations.redrive([to_uuid(first.pk), to_uuid(second.pk)])
+    entry = HistoryEntry.objects.get(action="redriven")
+    assert (entry.count, entry.endpoint, entry.subscriber) == (2, "", "")

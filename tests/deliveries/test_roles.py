@@ -10,12 +10,23 @@ from django.urls import reverse
 from deliveries.emit import emit
 from deliveries.models import DeadLetter, Delivery, Event
 from deliveries.roles import OPERATORS, VIEWERS
-from subscriptions.models import ApiKey, Endpoint, EventType, SigningSecret, Subscriber
+from subscriptions.history import HistoryEntry
+from subscriptions.models import (
+    ApiKey,
+    Endpoint,
+    EventType,
+    SigningSecret,
+    Subscriber,
+    Subscription,
+)
 from tests.conftest import MakeEndpoint
 
 pytestmark = pytest.mark.django_db
 
-MODELS = [Subscriber, Endpoint, EventType, ApiKey, Event, Delivery, DeadLetter]
+MODELS = [
+    *[Subscriber, Endpoint, Subscription, EventType, ApiKey, HistoryEntry],
+    *[Event, Delivery, DeadLetter],
+]
 LINK = re.compile(r'href="(/admin/(?:subscriptions|deliveries)/[^"?]*)')
 
 

@@ -15,8 +15,9 @@ from deliveries import operations, sweeps
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from deliveries.pipeline import claim, record
+from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
-from subscriptions.models import Endpoint, SigningSecret
+from subscriptions.models import Endpoint, SigningSecret, Subscriber
 from tests.conftest import Configure, MakeEndpoint, Queue
 from tests.deliveries.conftest import MakeDelivery, age, states
 from webhooks.sending.outcome import Outcome, OutcomeKind
@@ -286,6 +287,17 @@ def test_signing_secrets_past_their_overlap_are_deleted(
         newest = SigningSecret.objects.issue(endpoint)
     assert [sweeps.expired_secrets(), sweeps.expired_secrets()] == [3, 0]
     assert list(SigningSecret.objects.all()) == [newest]
+
+
+@pytest.mark.parametrize(("retention", "dropped"), [(3600, 0), (-1, 5)])
+def test_the_history_is_kept_for_its_retention(
+    configure: Configure, retention: float, dropped: int
+) -> None:
+    for _ in range(5):
+        Subscriber.objects.create(name="a")
+    configure(HISTORY_RETENTION=retention, SWEEP_CHUNK=2)
+    assert sweeps.old_history() == dropped
+    assert HistoryEntry.objects.count() == 5 - dropped
 
 
 def test_a_sweep_does_its_share_in_chunks_and_leaves_the_rest_to_the_next_run(

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
-from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.db import connection
@@ -17,6 +16,7 @@ from rest_framework_api_key.models import APIKey
 
 from subscriptions import admin as lists
 from subscriptions import encryption
+from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -25,6 +25,7 @@ from subscriptions.models import (
     Handshake,
     SigningSecret,
     Subscriber,
+    Subscription,
 )
 from subscriptions.shapes import Payload, Shape
 from tests.conftest import Configure, MakeEndpoint
@@ -70,7 +71,7 @@ def change(client: Client, endpoint: Endpoint, **fields: str) -> None:
     assert response.status_code == 302
 
 
-@pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, ApiKey])
+@pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, Subscription, ApiKey])
 @pytest.mark.parametrize("term", GARBAGE)
 def test_a_search_for_garbage_finds_nothing(
     admin_client: Client, model: type[Subscriber], term: str
@@ -282,9 +283,8 @@ def test_revealing_a_secret_is_logged_without_it_and_not_kept_by_browsers(
     assert "no-store" in response["Cache-Control"]
     [record] = [record for record in caplog.records if record.name == "subscriptions.admin"]
     assert record.getMessage() == f"admin was shown the signing secret of {endpoint.pk}"
-    entry = LogEntry.objects.get()
-    assert (entry.user.get_username(), entry.object_id) == ("admin", endpoint.pk)
-    assert entry.get_change_message() == "Revealed the signing secret."
+    entry = HistoryEntry.objects.get(action="revealed")
+    assert (entry.actor_name, entry.endpoint) == ("admin", endpoint.pk)
     assert newest not in caplog.text
     assert secrets_in(admin_client.get(ENDPOINTS, chosen).content.decode()) == []
 
@@ -295,7 +295,7 @@ def test_nobody_is_shown_a_secret_without_leave(
     endpoint = make_endpoint()
     client = staff_client("view_endpoint", "change_endpoint", "delete_endpoint")
     assert secrets_in(act(client, ENDPOINTS, "reveal_secret", endpoint)) == []
-    assert not LogEntry.objects.exists()
+    assert not HistoryEntry.objects.filter(action="revealed").exists()
 
 
 @pytest.mark.parametrize("action", ["rotate_secret", "rotate_to_ed25519"])
@@ -327,13 +327,14 @@ def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(
         "subscriber": subscriber.pk,
         "rate": "5/s",
     }
-    page = admin_client.post(url, asked, follow=True).content.decode()
-    shown = re.search("<code>(.+?)</code>", page)
-    assert shown is not None
-    key = shown[1]
+    response = admin_client.post(url, asked)
+    [key] = re.findall('<code class="secret">(.+?)</code>', response.content.decode())
+    assert "no-store" in response["Cache-Control"]
     api_key = ApiKey.objects.get_from_key(key)
     made = {name: getattr(api_key, name) for name in asked}
     assert made == {**asked, "subscriber": subscriber}
+    assert "messages" not in admin_client.cookies
+    assert "_messages" not in admin_client.session
 
     keys = reverse("admin:subscriptions_apikey_changelist")
     assert key not in admin_client.get(keys).content.decode()
@@ -519,7 +520,7 @@ def test_each_action_takes_its_permission(
     assert re.findall('<option value="([a-z_0-9]+)"', page) == actions
 
 
-@pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, ApiKey])
+@pytest.mark.parametrize("model", [EventType, Subscriber, Endpoint, Subscription, ApiKey])
 def test_a_long_list_takes_no_more_queries_than_a_short_one(
     admin_client: Client, make_endpoint: MakeEndpoint, model: type[Subscriber]
 ) -> None:
@@ -685,3 +686,79 @@ def test_giving_a_feed_takes_the_permission_to_add_an_endpoint(
     client = staff_client("view_subscriber", permission)
     page = client.get(reverse("admin:subscriptions_subscriber_changelist")).content.decode()
     assert ("add_feed" in page) == offered
+
+
+SUBSCRIPTIONS = reverse("admin:subscriptions_subscription_changelist")
+
+
+def test_what_an_endpoint_asks_for_is_written_on_its_page(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint("a")
+    asked = {
+        **formset(["invoice.*"]),
+        "subscriptions-0-channels": "us,eu,us",
+        "subscriptions-0-filter": "amount > `100`",
+    }
+    change(admin_client, endpoint, url="https://example.com/", **asked)
+    added = endpoint.subscriptions.get(pattern="invoice.*")
+    assert (added.channels, added.filter) == (["eu", "us"], "amount > `100`")
+    assert page_of(added) in admin_client.get(page_of(endpoint)).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"filter": "a["}, "Column 3"),
+        ({"channels": "a b"}, "is not a channel"),
+        ({"filter": "b"}, "such a subscription already"),
+    ],
+)
+def test_a_subscription_that_makes_no_sense_is_refused(
+    admin_client: Client, make_endpoint: MakeEndpoint, fields: dict[str, str], said: str
+) -> None:
+    endpoint = make_endpoint("a")
+    subscription = endpoint.subscriptions.get()
+    Subscription.objects.create(endpoint=endpoint, pattern="a", filter="b")
+    page = admin_client.post(page_of(subscription), fields).content.decode()
+    assert said in page
+    secrets = {"signing_secrets-TOTAL_FORMS": "0", "signing_secrets-INITIAL_FORMS": "0"}
+    rows = {f"subscriptions-0-{name}": value for name, value in fields.items()}
+    body = {"url": "https://example.com/", **formset(["a"]), **secrets, **rows}
+    page = admin_client.post(page_of(endpoint), body).content.decode()
+    assert said in page
+    assert endpoint.subscriptions.count() == 2
+
+
+def test_the_same_subscription_twice_at_once_is_refused(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint("a")
+    secrets = {"signing_secrets-TOTAL_FORMS": "0", "signing_secrets-INITIAL_FORMS": "0"}
+    body = {"url": "https://example.com/", **formset(["b", "b"]), **secrets}
+    assert admin_client.post(page_of(endpoint), body).status_code == 200
+    assert endpoint.subscriptions.count() == 1
+
+
+def test_another_filter_begins_with_no_failures(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint("a").subscriptions.update(filter="sum(n)", filter_failures=3, filter_error="x")
+    subscription = Subscription.objects.get()
+    assert "failed 3 times" in admin_client.get(SUBSCRIPTIONS).content.decode()
+    admin_client.post(page_of(subscription), {"filter": "sum(n)", "enabled": "on"})
+    subscription.refresh_from_db()
+    assert subscription.filter_failures == 3
+    admin_client.post(page_of(subscription), {"filter": "n", "enabled": "on"})
+    subscription.refresh_from_db()
+    assert (subscription.filter, subscription.filter_failures) == ("n", 0)
+
+
+def test_subscriptions_are_found_by_their_own_id_and_by_whose_they_are(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    subscription = make_endpoint("a").subscriptions.get()
+    make_endpoint("b", owner=Subscriber.objects.create(name="Khadija"))
+    endpoint = subscription.endpoint
+    for term in (subscription.pk, endpoint.pk, endpoint.subscriber_id, "a"):
+        assert listed(admin_client, SUBSCRIPTIONS, q=term) == [subscription], term

@@ -8,7 +8,7 @@ from rest_framework.test import APIClient
 
 from subscriptions.models import Endpoint, SigningSecret, Subscriber
 from tests.api_client import api as api
-from tests.conftest import MakeEndpoint
+from tests.conftest import Configure, MakeEndpoint
 from tests.subscriptions.test_admin import ENDPOINTS as IN_ADMIN
 from webhooks.keys import generate_secret
 
@@ -58,17 +58,33 @@ def test_no_error_page_shows_the_secret_that_was_sent(
     assert secret[6:40] not in page
 
 
-def test_no_error_page_shows_a_secret_that_is_being_revealed(
+def test_no_error_page_shows_a_secret_that_is_being_made(
     admin_client: Any, make_endpoint: MakeEndpoint, settings: LazySettings
 ) -> None:
     settings.DEBUG = True
     admin_client.raise_request_exception = False
     endpoint: Endpoint = make_endpoint()
     chosen = {"action": "rotate_secret", "_selected_action": endpoint.pk}
-    with connection.execute_wrapper(refuse('INSERT INTO "django_admin_log"')):
+    with connection.execute_wrapper(refuse('INSERT INTO "subscriptions_signingsecret"')):
         response = admin_client.post(IN_ADMIN, chosen)
     page = response.content.decode()
     assert response.status_code == 500
     assert "_rotate" in page
     assert "whsec_" not in page
     assert SigningSecret.objects.get().ciphertext not in page
+
+
+def test_no_error_page_shows_a_password_that_stands_in_a_url(
+    api: APIClient, subscriber: Subscriber, settings: LazySettings, configure: Configure
+) -> None:
+    settings.DEBUG = True
+    settings.CELERY_BROKER_URL = "redis://:open-sesame@127.0.0.1:6379/0"
+    configure(EGRESS_PROXY="http://us:open-sesame@proxy.example:3128")
+    api.raise_request_exception = False
+    body = {"subscriber": subscriber.pk, "url": "https://us:open-sesame@example.com/"}
+    with connection.execute_wrapper(refuse('SELECT "subscriptions_subscriber"')):
+        response = api.post(ENDPOINTS, body)
+    page = response.content.decode()
+    assert response.status_code == 500
+    assert "@proxy.example:3128" in page
+    assert "open-sesame" not in page

@@ -54,6 +54,51 @@ def test_an_event_of_one_subscriber_reaches_nobody_else(make_endpoint: MakeEndpo
     assert len(matched("any")) == 2
 
 
+@pytest.mark.parametrize(
+    ("asked", "channels", "gets_it"),
+    [
+        ([], None, True),
+        ([], ["eu"], True),
+        (["eu"], None, False),
+        (["eu"], [], False),
+        (["eu"], ["us"], False),
+        (["eu", "us"], ["us", "asia"], True),
+    ],
+)
+def test_who_asks_for_channels_gets_events_that_share_one(
+    make_endpoint: MakeEndpoint, asked: list[str], channels: list[str] | None, gets_it: bool
+) -> None:
+    endpoint = make_endpoint("invoice.*")
+    endpoint.subscriptions.update(channels=asked)
+    matches = endpoints_matching("invoice.paid", subscriber=None, channels=channels, limit=10)
+    assert bool(matches) == gets_it
+
+
+def test_a_match_has_the_filters_of_its_subscriptions_unless_one_has_none(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    free, filtered = make_endpoint("invoice.*", "*"), make_endpoint("invoice.*", "*", "order.*")
+    free.subscriptions.filter(pattern="*").update(filter="a")
+    filtered.subscriptions.update(filter="b")
+    matches = endpoints_matching("invoice.paid", subscriber=None, limit=10)
+    asking = filtered.subscriptions.exclude(pattern="order.*")
+    assert [match.filters for match in matches] == [
+        None,
+        {str(to_uuid(subscription.pk)): "b" for subscription in asking},
+    ]
+
+
+def test_what_channels_and_filters_say_does_not_change_the_pages(
+    make_endpoint: MakeEndpoint,
+) -> None:
+    for _ in range(3):
+        endpoint = make_endpoint("a", "a.*", "*")
+        endpoint.subscriptions.update(filter="x", channels=["eu"])
+    for limit in (1, 2, 3):
+        page = endpoints_matching("a", subscriber=None, channels=["eu"], limit=limit)
+        assert len(page) == limit
+
+
 def test_many_endpoints_are_walked_in_pages(make_endpoint: MakeEndpoint) -> None:
     made = [to_uuid(make_endpoint().pk) for _ in range(7)]
     seen, after = [], None

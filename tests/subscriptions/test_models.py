@@ -1,4 +1,6 @@
+import secrets
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -34,10 +36,42 @@ def test_a_well_formed_pattern_passes_python_and_the_database(
     endpoint.subscriptions.get().full_clean()
 
 
-def test_an_endpoint_asks_for_a_pattern_once(make_endpoint: MakeEndpoint) -> None:
+def test_an_endpoint_asks_for_the_same_once(make_endpoint: MakeEndpoint) -> None:
     endpoint = make_endpoint("invoice.*")
-    with pytest.raises(IntegrityError, match="subscription_pattern_once_per_endpoint"):
-        Subscription.objects.create(endpoint=endpoint, pattern="invoice.*")
+    for asked in ({"channels": ["eu"]}, {"filter": "a"}, {"channels": ["eu"], "filter": "a"}):
+        Subscription(endpoint=endpoint, pattern="invoice.*", **asked).full_clean()
+        Subscription.objects.create(endpoint=endpoint, pattern="invoice.*", **asked)
+        again = Subscription(endpoint=endpoint, pattern="invoice.*", **asked)
+        with pytest.raises(ValidationError, match="such a subscription already"):
+            again.full_clean()
+        with (
+            pytest.raises(IntegrityError, match="subscription_wish_once_per_endpoint"),
+            transaction.atomic(),
+        ):
+            again.save()
+
+
+def test_the_largest_subscription_there_can_be_is_stored(make_endpoint: MakeEndpoint) -> None:
+    text = secrets.token_hex(1024)
+    largest = Subscription(
+        endpoint=make_endpoint(),
+        pattern=text[:128],
+        channels=sorted(text[n * 128 : n * 128 + 128] for n in range(10)),
+        filter=f"'{text[:1022]}'",
+    )
+    largest.full_clean()
+    largest.save()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"filter": "a["}, {"channels": ["a b"]}, {"channels": [str(n) for n in range(11)]}]
+)
+def test_channels_and_a_filter_are_checked(
+    make_endpoint: MakeEndpoint, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        Subscription(endpoint=make_endpoint("a"), pattern="b", **wrong).full_clean()
+    assert list(refused.value.error_dict) == list(wrong)
 
 
 @pytest.mark.parametrize("name", ["", "invoice.*", "Rechnung bezahlt", "a..b", "a\n"])

@@ -1,4 +1,5 @@
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import inet_aton
 from urllib.parse import urlsplit
 
 import pytest
@@ -242,7 +243,14 @@ REFUSED_URLS = [
     ("https://[::ffff:8.8.8.8]/", "IPv6 form"),
     ("https://[::127.0.0.1]/", "IPv6 form"),
     ("https://[64:ff9b::7f00:1]/", "NAT64"),
+    ("https://[64:ff9b:1::7f00:1]/", "IPv6 form"),
+    ("https://[::ffff:169.254.169.254]/", "IPv6 form"),
     ("https://[2002:7f00:1::]/", "6to4"),
+    ("https://[2001:0:7f00:1::]/", "protocol assignments"),
+    ("https://[ff02::1]/", "multicast"),
+    ("https://100.100.100.200/latest/meta-data/", "carrier-grade"),
+    ("https://192.0.0.192/opc/v2/instance/", "protocol assignments"),
+    ("https://[fd20:ce::254]/", "private"),
     ("https://[fd00:ec2::254]/", "private"),
     ("https://[fe80::1]/", "link-local"),
     ("https://[fe80::1%eth0]/", "zone"),
@@ -272,6 +280,9 @@ PIECES = """
 https:// http:// HTTP:// / // \\ @ : ? # . .. % %2e %2F %00 [ ] [::1] [2606:4700::1] example.com a.b
 127.0.0.1 8.8.8.8 0x7f 1 80 8443 x xn--a - _ ~ ; & = + , ' ( * $ ! é 。 ß
 """
+
+# As resolvers read them: decimal, octal and hexadecimal, whole or in parts.
+NUMBERS = "0 00 1 8 10 127 0177 017700000001 2130706433 0x 0x7f 0x7F000001 x a"
 
 
 class TestAddresses:
@@ -343,6 +354,14 @@ class TestAddresses:
 
 
 class TestUrls:
+    def test_the_table_is_long_and_says_nothing_twice(self) -> None:
+        urls = [url for url, _ in REFUSED_URLS] + ACCEPTED_URLS
+        addresses = [*PUBLIC_ADDRESSES.split(), *FORBIDDEN_ADDRESSES.split()]
+        assert len(urls) >= 150
+        assert len(addresses) >= 100
+        for table in (urls, addresses):
+            assert len(set(table)) == len(table)
+
     @pytest.mark.parametrize("url", ACCEPTED_URLS)
     def test_a_plain_one_is_accepted(self, url: str) -> None:
         parse_url(url, STRICT)
@@ -424,6 +443,32 @@ class TestUrls:
         adapter = HTTPAdapter()
         pool = adapter.get_connection_with_tls_context(prepared, True)
         assert (pool.scheme, pool.host, pool.port) == (target.scheme, target.host, target.port)
+
+    @settings(deadline=None)
+    @given(
+        st.lists(
+            st.sampled_from(NUMBERS.split()) | st.integers(0, 2**33).map(str),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    @example(["8", "8", "8", "8"])
+    @example(["127", "0x1"])
+    @example(["0x7f", "a", "a"])
+    def test_no_resolver_takes_a_name_that_is_accepted_for_an_address(
+        self, labels: list[str]
+    ) -> None:
+        try:
+            target = parse_url(f"https://{'.'.join(labels)}/", STRICT)
+        except InvalidEndpointUrl:
+            return
+        if target.is_literal:
+            address = ip_address(target.host)
+            assert refusal(address, STRICT) is None
+            assert inet_aton(target.host) == address.packed
+        else:
+            with pytest.raises(OSError, match="illegal IP address"):
+                inet_aton(target.host)
 
 
 @pytest.mark.parametrize(

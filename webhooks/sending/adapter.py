@@ -14,11 +14,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HeaderParsingError, SSLError
 from urllib3.response import BaseHTTPResponse
+from urllib3.util import ssl_wrap_socket
 from urllib3.util.response import assert_header_parsing
+from urllib3.util.ssltransport import SSLTransport
 
 from webhooks.sending.dialing import Dialer
 from webhooks.sending.exchange import Exchange, ExchangeFailed, GuardedSocket, tls_context
 from webhooks.sending.outcome import OutcomeKind
+from webhooks.sending.tunnel import TunnelDialer
 
 MAX_INTERIM_RESPONSES = 10
 KEPT_HOSTS = 200
@@ -59,16 +62,24 @@ class FinalResponse(http.client.HTTPResponse):
         except HeaderParsingError as error:
             # urllib3 would log it with the URL, and lose the headers that follow.
             raise http.client.HTTPException("malformed header") from error
+        lengths = ",".join(self.msg.get_all("content-length", ())).split(",")
+        if len({length.strip() for length in lengths}) > 1:
+            # urllib3 would fail, but the status stands.
+            del self.msg["content-length"]
+            self.will_close = True
 
 
 class GuardedConnection(HTTPConnection):
     """A connection to an address that the dialer has judged, lent to one exchange at a time."""
 
     response_class = FinalResponse
-    sock: GuardedSocket | None
+    sock: Any
+    """A guarded one, or the transport of TLS within one; None while not connected."""
     exchange: Exchange
 
-    def __init__(self, *args: Any, dialer: Dialer, keep_alive: float, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, dialer: Dialer | TunnelDialer, keep_alive: float, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self._dialer = dialer
         self._keep_alive = keep_alive
@@ -87,23 +98,37 @@ class GuardedConnection(HTTPConnection):
 
     def connect(self) -> None:
         try:
-            super().connect()
+            self._open()
         except TimeoutError as error:
             raise ExchangeFailed(
                 OutcomeKind.TIMED_OUT, f"no connection within {self._dialer.timeout:g} s"
             ) from error
         self._bind_socket()
 
+    def _open(self) -> None:
+        super().connect()
+
     def _bind_socket(self) -> None:
-        if self.sock is not None:
-            self.sock.exchange = self.exchange
+        guarded: Any = self.sock.socket if isinstance(self.sock, SSLTransport) else self.sock
+        if guarded is not None:
+            guarded.exchange = self.exchange
 
     def _new_conn(self) -> GuardedSocket:
         return self._dialer.dial(self.host, self.port, self.exchange.deadline)
 
 
 class GuardedTLSConnection(GuardedConnection, HTTPSConnection):
-    """The same over TLS."""
+    """The same over TLS, be it inside that of the egress proxy."""
+
+    def _open(self) -> None:
+        self.sock = self._new_conn()
+        self.sock = ssl_wrap_socket(
+            self.sock,
+            ssl_context=self.ssl_context,
+            server_hostname=self.host,
+            tls_in_tls=isinstance(self.sock, ssl.SSLSocket),
+        )
+        self.is_verified = True
 
 
 class GuardedPool(HTTPConnectionPool):
@@ -144,7 +169,7 @@ class GuardedTLSPool(GuardedPool, HTTPSConnectionPool):
 class GuardedAdapter(HTTPAdapter):
     """Sends through guarded pools. It is thread-safe, as they are; a requests.Session is not."""
 
-    def __init__(self, dialer: Dialer, *, ca_bundle: str, keep_alive: float) -> None:
+    def __init__(self, dialer: Dialer | TunnelDialer, *, ca_bundle: str, keep_alive: float) -> None:
         self._pool_classes = {
             scheme: partial(pool, dialer=dialer, keep_alive=keep_alive)
             for scheme, pool in (("http", GuardedPool), ("https", GuardedTLSPool))

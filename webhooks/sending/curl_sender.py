@@ -3,18 +3,24 @@
 import logging
 import os
 import select
+from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import lru_cache, partial
+from threading import Lock
 from time import monotonic
 from typing import Protocol
 
 import certifi
 import pycurl
 
-from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, parse_url
+from webhooks.addresses import Address, AddressPolicy, InvalidEndpointUrl, parse_url
 from webhooks.sending.credentials import ClientCredentials
+from webhooks.sending.exchange import ExchangeFailed
 from webhooks.sending.headers import InvalidHeader, check_headers
+from webhooks.sending.names import Names, Resolve, resolve
 from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest, failed
+from webhooks.sending.proxy import EgressProxy
 from webhooks.sending.tokens import Answer, Tokens, authorized
 from webhooks.sending.transfer import Done, Transfer
 
@@ -58,7 +64,8 @@ class CurlSender:
     The sockets are watched by an epoll of its own, which is all that the loop watches: kombu's Hub
     cannot wait for a socket to become readable or writable, only for one of the two.
 
-    `ca_bundle` is a PEM file of certificates to trust in place of certifi's.
+    `ca_bundle` is a PEM file of certificates to trust in place of certifi's. With a `proxy` the
+    addresses that a name has are the proxy's to judge.
     """
 
     def __init__(
@@ -69,6 +76,8 @@ class CurlSender:
         user_agent: str,
         loop: Loop,
         ca_bundle: str | None = None,
+        proxy: EgressProxy | None = None,
+        resolve: Resolve = resolve,
     ) -> None:
         self._loop = loop
         self._limits = limits
@@ -81,10 +90,16 @@ class CurlSender:
             limits=limits,
             user_agent=user_agent,
             ca_bundle=ca_bundle or certifi.where(),
+            proxy=proxy,
         )
         self._free: list[Transfer] = []
         self._active: dict[pycurl.Curl, Transfer] = {}
         self._unsent: list[tuple[Done, Outcome]] = []
+        self._names = Names(policy, resolve)
+        # By the host whose name is being looked up.
+        self._waiting: dict[str, dict[Transfer, Timer]] = {}
+        self._looked_up: deque[tuple[str, Future[list[Address]]]] = deque()
+        self._closing = Lock()
         self._closed = False
         self._timer: Timer | None = None
         self._timer_due = 0.0
@@ -107,7 +122,8 @@ class CurlSender:
     @property
     def in_flight(self) -> int:
         """How many exchanges have been started and have not ended."""
-        return len(self._active) + len(self._unsent)
+        waiting = sum(map(len, self._waiting.values()))
+        return len(self._active) + waiting + len(self._unsent)
 
     def start(self, request: OutgoingRequest, done: Done) -> None:
         """POST, and have the loop tell `done` what came of it, whatever goes wrong.
@@ -124,26 +140,37 @@ class CurlSender:
         """Go on after the loop has been reset, and has forgotten what it was to call."""
         self._loop.add_reader(self._poller.fileno(), self._on_events)
         self._timer = None
+        for waiting in self._waiting.values():
+            for transfer in waiting:
+                waiting[transfer] = self._timer_of(transfer)
         self._ring()
 
     def close(self) -> None:
         """Close all connections. What is in flight is dropped: its `done` is not called."""
         if self._closed:
             return
-        self._closed = True
         self._loop.remove(self._poller.fileno())
         if self._timer is not None:
             self._timer.cancel()
+        waiting = {
+            transfer: timer for one in self._waiting.values() for transfer, timer in one.items()
+        }
+        for timer in waiting.values():
+            timer.cancel()
         for curl in self._active:
             self._multi.remove_handle(curl)
         self._multi.close()
-        for transfer in (*self._active.values(), *self._free):
+        for transfer in (*self._active.values(), *waiting, *self._free):
             transfer.close()
         self._active.clear()
+        self._waiting.clear()
         self._free.clear()
         self._unsent.clear()
         self._poller.close()
-        os.close(self._alarm)
+        with self._closing:
+            self._closed = True
+            os.close(self._alarm)
+        self._names.close()
 
     def _start(self, request: OutgoingRequest, done: Done) -> None:
         try:
@@ -159,12 +186,15 @@ class CurlSender:
             return
         transfer = self._free.pop() if self._free else self._new_transfer()
         transfer.begin(request, target, done)
-        self._active[transfer.curl] = transfer
-        self._multi.add_handle(transfer.curl)
+        self._add(transfer)
         # Begun here rather than a turn of the loop later, which is felt when little is going on.
         if self._run(pycurl.SOCKET_TIMEOUT, 0):
             self._ring()
         self._set_timer()
+
+    def _add(self, transfer: Transfer) -> None:
+        self._active[transfer.curl] = transfer
+        self._multi.add_handle(transfer.curl)
 
     def _go_on(
         self,
@@ -187,6 +217,52 @@ class CurlSender:
         left = self._limits.timeout - (monotonic() - began)
         self._start(authorized(request, token, timeout=left), ended)
 
+    def _look_up(self, transfer: Transfer) -> None:
+        """Have a transfer wait for its host's addresses, while it still may be connected."""
+        waiting = self._waiting.get(transfer.host)
+        if waiting is None:
+            waiting = self._waiting[transfer.host] = {}
+            look_up = self._names.look_up(transfer.host)
+            look_up.add_done_callback(partial(self._end_look_up, transfer.host))
+        waiting[transfer] = self._timer_of(transfer)
+
+    def _timer_of(self, transfer: Transfer) -> Timer:
+        """What gives a waiting transfer up when it must be connected."""
+        seconds = max(0.0, transfer.seconds_to_connect())
+        return self._loop.call_later(seconds, partial(self._give_up, transfer))
+
+    def _give_up(self, transfer: Transfer) -> None:
+        del self._waiting[transfer.host][transfer]
+        self._unsent.append((transfer.done, transfer.not_connected()))
+        self._release(transfer)
+        self._ring()
+
+    def _end_look_up(self, host: str, look_up: Future[list[Address]]) -> None:
+        """Called in the thread of the look-up."""
+        self._looked_up.append((host, look_up))
+        with self._closing:
+            if not self._closed:
+                os.eventfd_write(self._alarm, 1)
+
+    def _go_on_connecting(self) -> None:
+        while self._looked_up:
+            host, look_up = self._looked_up.popleft()
+            for transfer, timer in self._waiting.pop(host).items():
+                timer.cancel()
+                try:
+                    transfer.go_on(look_up.result())
+                except ExchangeFailed as error:
+                    self._unsent.append((transfer.done, transfer.failed(error.kind, error.error)))
+                    self._release(transfer)
+                else:
+                    self._add(transfer)
+
+    def _release(self, transfer: Transfer) -> None:
+        if len(self._free) < MAX_FREE_TRANSFERS:
+            self._free.append(transfer)
+        else:
+            transfer.close()
+
     def _refuse(self, done: Done, kind: OutcomeKind, error: str) -> None:
         self._unsent.append((done, failed(kind, error, duration_ms=0)))
         self._ring()
@@ -204,6 +280,7 @@ class CurlSender:
             if descriptor == self._alarm:
                 os.eventfd_read(self._alarm)
                 self._rung = False
+                self._go_on_connecting()
                 ended = self._run(pycurl.SOCKET_TIMEOUT, 0)
             else:
                 ended = self._run(descriptor, ACTIONS.get(events, ANY_ACTION))
@@ -271,9 +348,9 @@ class CurlSender:
         for curl, code, message in ended:
             self._multi.remove_handle(curl)
             transfer = self._active.pop(curl)
+            if transfer.wants_addresses:
+                self._look_up(transfer)
+                continue
             outcomes.append((transfer.done, transfer.outcome(code, message)))
-            if len(self._free) < MAX_FREE_TRANSFERS:
-                self._free.append(transfer)
-            else:
-                transfer.close()
+            self._release(transfer)
         return outcomes

@@ -52,12 +52,16 @@ class GuardedSocket(socket.socket):
     exchange: Exchange
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        if self.exchange.received >= self.exchange.max_received:
-            raise ExchangeFailed(OutcomeKind.RESPONSE_INVALID, "the response's head is too long")
-        self._set_timeout()
+        self._prepare_to_receive()
         count = super().recv_into(*args, **kwargs)
         self.exchange.received += count
         return count
+
+    def recv(self, *args: Any, **kwargs: Any) -> bytes:
+        self._prepare_to_receive()
+        data = super().recv(*args, **kwargs)
+        self.exchange.received += len(data)
+        return data
 
     def send(self, *args: Any, **kwargs: Any) -> int:
         self._set_timeout()
@@ -66,6 +70,11 @@ class GuardedSocket(socket.socket):
     def sendall(self, *args: Any, **kwargs: Any) -> None:
         self._set_timeout()
         super().sendall(*args, **kwargs)
+
+    def _prepare_to_receive(self) -> None:
+        if self.exchange.received >= self.exchange.max_received:
+            raise ExchangeFailed(OutcomeKind.RESPONSE_INVALID, "the response's head is too long")
+        self._set_timeout()
 
     def _set_timeout(self) -> None:
         self.settimeout(self.exchange.deadline.seconds_left())

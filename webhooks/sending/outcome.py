@@ -30,6 +30,8 @@ class OutcomeKind(StrEnum):
     CONNECTION_FAILED = "connection_failed"
     NAME_NOT_RESOLVED = "name_not_resolved"
     TLS_FAILED = "tls_failed"
+    PROXY_FAILED = "proxy_failed"
+    """The egress proxy opened no tunnel, for a reason of its own."""
     ADDRESS_REFUSED = "address_refused"
     """The policy forbids the URL."""
     NAME_REFUSED = "name_refused"
@@ -81,6 +83,7 @@ class Outcome:
         """Whether the fault lies with the endpoint, not with us."""
         return self.kind not in {
             OutcomeKind.DELIVERED,
+            OutcomeKind.PROXY_FAILED,
             OutcomeKind.INTERRUPTED,
             OutcomeKind.UNRENDERABLE,
         }

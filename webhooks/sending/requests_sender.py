@@ -14,9 +14,10 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from webhooks.addresses import AddressPolicy, InvalidEndpointUrl, Target, parse_url
 from webhooks.sending.adapter import ExchangeTimeout, GuardedAdapter, as_failure
 from webhooks.sending.credentials import Credentials
-from webhooks.sending.dialing import Dialer, Resolve, resolve
+from webhooks.sending.dialing import Dialer
 from webhooks.sending.exchange import Deadline, Exchange
 from webhooks.sending.headers import InvalidHeader, check_headers
+from webhooks.sending.names import Resolve, resolve
 from webhooks.sending.outcome import (
     REDACTION,
     Limits,
@@ -28,7 +29,9 @@ from webhooks.sending.outcome import (
     failed,
     redacted,
 )
+from webhooks.sending.proxy import EgressProxy
 from webhooks.sending.tokens import Answer, Tokens, authorized
+from webhooks.sending.tunnel import TunnelDialer
 
 
 @dataclass(slots=True)
@@ -57,7 +60,8 @@ class RequestsSender:
     It is built on requests' adapter without a Session, which would bring cookies, proxies and
     .netrc from the environment, and would read a redirect's whole body even if it is not followed.
 
-    `ca_bundle` is a PEM file of certificates to trust in place of certifi's.
+    `ca_bundle` is a PEM file of certificates to trust in place of certifi's. With a `proxy` the
+    addresses that a name has are the proxy's to judge.
     """
 
     def __init__(
@@ -67,16 +71,22 @@ class RequestsSender:
         limits: Limits,
         user_agent: str,
         ca_bundle: str | None = None,
+        proxy: EgressProxy | None = None,
         resolve: Resolve = resolve,
     ) -> None:
+        ca_bundle = ca_bundle or DEFAULT_CA_BUNDLE_PATH
         self._policy = policy
         self._limits = limits
         self._user_agent = user_agent
-        self._dialer = Dialer(policy, timeout=limits.connect_timeout, resolve=resolve)
+        self._dialer = (
+            Dialer(policy, timeout=limits.connect_timeout, resolve=resolve)
+            if proxy is None
+            else TunnelDialer(
+                proxy, limits=limits, user_agent=user_agent, ca_bundle=ca_bundle, resolve=resolve
+            )
+        )
         self._adapter = GuardedAdapter(
-            self._dialer,
-            ca_bundle=ca_bundle or DEFAULT_CA_BUNDLE_PATH,
-            keep_alive=limits.keep_alive,
+            self._dialer, ca_bundle=ca_bundle, keep_alive=limits.keep_alive
         )
         # A token takes half the time at most, which leaves the other half to those who wait for it.
         self._tokens = Tokens(self._start, timeout=limits.timeout / 2)

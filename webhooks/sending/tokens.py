@@ -103,7 +103,10 @@ class Tokens:
         try:
             answer: Answer = read_token(outcome, asked_at=asked_at)
         except NoToken as error:
-            answer = _failed(str(error), duration_ms=outcome.duration_ms)
+            # A proxy that fails is no more the endpoint's fault here than it is in a delivery.
+            ours = outcome.kind is OutcomeKind.PROXY_FAILED
+            kind = outcome.kind if ours else OutcomeKind.AUTHORIZATION_FAILED
+            answer = _failed(str(error), kind=kind, duration_ms=outcome.duration_ms)
         self._tell(credentials, answer)
 
     def _tell(self, credentials: ClientCredentials, answer: Answer) -> None:
@@ -173,12 +176,10 @@ def _lifetime(expires_in: object) -> float:
     return UNTOLD_LIFETIME
 
 
-def _failed(error: str, *, duration_ms: int = 0) -> Outcome:
-    return failed(
-        OutcomeKind.AUTHORIZATION_FAILED,
-        f"no OAuth2 token could be fetched: {error}",
-        duration_ms=duration_ms,
-    )
+def _failed(
+    error: str, *, kind: OutcomeKind = OutcomeKind.AUTHORIZATION_FAILED, duration_ms: int = 0
+) -> Outcome:
+    return failed(kind, f"no OAuth2 token could be fetched: {error}", duration_ms=duration_ms)
 
 
 def authorized(request: OutgoingRequest, token: Token, *, timeout: float) -> OutgoingRequest:

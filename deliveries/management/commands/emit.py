@@ -43,7 +43,9 @@ a line has:
   type             words joined by full stops, as in invoice.paid
   data             any JSON
   subscriber       (optional) the id of the only subscriber that gets the event, sub_…
+  channels         (optional) a list of labels that subscriptions may ask for
   idempotency_key  (optional) the event is emitted once, however often the line is read
+  ordering_key     (optional) events that share it arrive in order, where that is asked for
   occurred_at      (optional) as in 2026-01-31T12:00:00Z; now, where left out
 
 exit status:
@@ -177,7 +179,9 @@ def _emit(line: Line, owner: Subscriber | None, *, limit: int, dry_run: bool) ->
             written.type,
             written.data,
             subscriber=owner if written.subscriber is None else written.subscriber,
+            channels=written.channels,
             idempotency_key=written.idempotency_key,
+            ordering_key=written.ordering_key,
             occurred_at=written.occurred_at,
         )
         transaction.set_rollback(dry_run)

@@ -5,10 +5,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from subscriptions.encryption import NotDecryptable
+from subscriptions.history import HistoryEntry
 from subscriptions.models import Endpoint, SigningSecret
 from subscriptions.reencryption import reencrypt
 
 CHUNK = 500
+Kind = HistoryEntry.Kind
 
 
 class Command(BaseCommand):
@@ -20,12 +22,12 @@ class Command(BaseCommand):
     def handle(self, **_: Any) -> None:
         done = 0
         try:
-            for rows, column in (
-                (SigningSecret.objects.all(), "ciphertext"),
-                (Endpoint.objects.exclude(credentials=None), "credentials"),
+            for kind, rows, column in (
+                (Kind.SIGNING_SECRET, SigningSecret.objects.all(), "ciphertext"),
+                (Kind.ENDPOINT, Endpoint.objects.exclude(credentials=None), "credentials"),
             ):
                 after = None
-                while chunk := reencrypt(rows, column, after=after, limit=CHUNK):
+                while chunk := reencrypt(rows, column, kind=kind, after=after, limit=CHUNK):
                     done, after = done + len(chunk), chunk[-1]
         except NotDecryptable as error:
             raise CommandError(f"Stopped after {done} secrets. {error}") from error

@@ -26,9 +26,11 @@ def test_an_event_is_emitted_to_whoever_asked_for_it(
         "id": event.pk,
         "type": "invoice.paid",
         "subscriber": None,
+        "channels": [],
         "occurred_at": "2026-07-01T12:00:00Z",
         "created_at": written(event.created_at),
         "idempotency_key": None,
+        "ordering_key": None,
         "delivery_count": 1,
         "fanned_out_at": written(event.fanned_out_at),
     }
@@ -44,6 +46,18 @@ def test_an_event_for_one_subscriber_reaches_no_other(
     response = api.post(EVENTS, {**PAID, "subscriber": subscriber.pk})
     assert response.json()["subscriber"] == subscriber.pk
     assert Delivery.objects.get().endpoint == ours
+
+
+def test_an_event_on_channels_reaches_who_asked_for_one_of_them(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    eu, us = make_endpoint("invoice.*"), make_endpoint("invoice.*")
+    eu.subscriptions.update(channels=["eu"])
+    us.subscriptions.update(channels=["us"])
+    response = api.post(EVENTS, {**PAID, "channels": ["eu", "asia"]})
+    assert response.json()["channels"] == ["asia", "eu"]
+    assert api.get(f"{EVENTS}{response.json()['id']}/").json()["channels"] == ["asia", "eu"]
+    assert Delivery.objects.get().endpoint == eu
 
 
 def test_a_forgotten_slash_does_not_turn_an_emission_into_something_else(api: APIClient) -> None:
@@ -83,6 +97,10 @@ def test_data_is_any_json_and_is_shown_as_it_came(api: APIClient, data: Any) -> 
         ({"subscriber": "sub_" + "f" * 32}, "subscriber"),
         ({"subscriber": "a\0"}, "subscriber"),
         ({"subscriber": 5}, "subscriber"),
+        ({"channels": "eu"}, "channels"),
+        ({"channels": ["a b"]}, "channels"),
+        ({"channels": [None]}, "channels"),
+        ({"channels": [str(n) for n in range(11)]}, "channels"),
         ({"occurred_at": "yesterday"}, "occurred_at"),
         ({"occurred_at": "2026-02-30T00:00:00Z"}, "occurred_at"),
         ({"occurred_at": "0001-01-01T00:00:00+14:00"}, "occurred_at"),

@@ -30,6 +30,7 @@ BODIES: dict[str, tuple[type[Model], Callable[[Tenant], dict[str, Any]]]] = {
     ),
     "patch subscriptions/{id}/": (Subscription, lambda _: {}),
     "post events/": (Event, lambda _: {"type": "new", "data": 1}),
+    "post events/try-subscription/": (Subscription, lambda _: {"pattern": "new"}),
     "post dead-letters/redrive/": (DeadLetter, lambda _: {"reason": "exhausted"}),
     "post dead-letters/discard/": (DeadLetter, lambda _: {"reason": "exhausted"}),
 }

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -82,7 +83,8 @@ def move_in(name: str) -> Tenant:
     letter = DeadLetter.objects.create(
         delivery=delivery, reason="exhausted", last_error=name, died_at=now
     )
-    owned = [subscriber, endpoint, subscription, event, delivery, letter]
+    entry = HistoryEntry.objects.get(kind="endpoint", object_id=endpoint.pk)
+    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry]
     return Tenant(name, {type(row): row for row in owned})
 
 
@@ -182,6 +184,7 @@ REFERENCES = {
 }
 """For each route that makes something of somebody's, a body that names whose."""
 
+TRY = "/api/v1/events/try-subscription/"
 IN_BULK = ["/api/v1/dead-letters/redrive/", "/api/v1/dead-letters/discard/"]
 
 
@@ -235,7 +238,7 @@ def test_a_list_has_one_s_own_alone_however_it_is_filtered(
 def test_the_walk_knows_every_route_that_makes_or_changes_several() -> None:
     others = {route.template for route in ROUTES if route.writes and not route.is_detail}
     refused_to_bound_keys = {"/api/v1/event-types/", "/api/v1/subscribers/"}
-    assert others == {*REFERENCES, *IN_BULK} | refused_to_bound_keys
+    assert others == {*REFERENCES, *IN_BULK, TRY} | refused_to_bound_keys
 
 
 @pytest.mark.parametrize("path", REFERENCES)
@@ -319,6 +322,26 @@ def missed(theirs: Tenant) -> Event:
 def test_an_event_that_reaches_others_alone_is_not_there(missed: Event, bound: Watch) -> None:
     assert missed.delivery_count == 1
     assert bound.send("get", f"/api/v1/events/{missed.pk}/").status_code == 404
+
+
+def test_a_subscription_is_tried_on_one_s_own_events_alone(
+    ours: Tenant, missed: Event, shared: Event, bound: Watch
+) -> None:
+    for extra in ({}, {"subscriber": ours[Subscriber]}):
+        answer = bound.send("post", TRY, {"pattern": "*", **extra})
+        tried = [trial["event"] for trial in answer.json()["results"]]
+        assert tried == [shared.pk, ours[Event]]
+
+
+def test_a_trial_that_names_another_s_is_refused_like_one_that_names_nobody_s(
+    bound: Watch, theirs: Tenant
+) -> None:
+    answers = []
+    for key in (theirs[Subscriber], unknown(theirs[Subscriber])):
+        answer = bound.send("post", TRY, {"pattern": "*", "subscriber": key})
+        assert (answer.status_code, faults(answer)) == (400, ["subscriber"])
+        answers.append(told(answer, key))
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize(

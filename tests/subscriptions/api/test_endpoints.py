@@ -53,6 +53,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "batch_events": None,
         "batch_seconds": 5,
         "batch_bytes": 262144,
+        "ordered": False,
         "state": "active",
         "disabled_reason": "",
         "handshake": None,
@@ -134,6 +135,35 @@ def test_a_shape_that_makes_no_sense_is_refused_with_the_reason(
     assert Endpoint.objects.get() == endpoint
 
 
+def test_what_an_endpoint_asks_for_comes_back_as_it_was_sent(
+    api: APIClient, subscriber: Subscriber
+) -> None:
+    asked = [
+        "order.shipped",
+        {"pattern": "order.shipped", "channels": ["eu", "us"], "filter": ""},
+        {"pattern": "order.shipped", "channels": [], "filter": "weight > `10`"},
+    ]
+    body = {"subscriber": subscriber.pk, "url": URL, "subscriptions": asked}
+    added = api.post(ENDPOINTS, body).json()
+    assert added["subscriptions"] == asked
+    path = f"{ENDPOINTS}{added['id']}/"
+    kept, *_ = Subscription.objects.all()
+    answer = api.patch(path, {"subscriptions": [*asked[1:], {"pattern": "a", "filter": ""}]})
+    assert answer.json()["subscriptions"] == ["a", *asked[1:]]
+    assert not Subscription.objects.filter(pk=kept.pk).exists()
+    assert Subscription.objects.filter(pattern="order.shipped").count() == 2
+
+
+def test_a_list_switches_on_what_it_names(api: APIClient, make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint("a")
+    Subscription.objects.update(enabled=False, filter="b")
+    asked = [{"pattern": "a", "channels": [], "filter": "b"}]
+    assert api.get(path_of(endpoint)).json()["subscriptions"] == []
+    before = Subscription.objects.get()
+    assert api.patch(path_of(endpoint), {"subscriptions": asked}).json()["subscriptions"] == asked
+    assert Subscription.objects.get() == before
+
+
 def test_an_endpoint_may_bring_its_own_secret(api: APIClient, subscriber: Subscriber) -> None:
     body = {"subscriber": subscriber.pk, "url": URL, "secret": OWN_SECRET}
     assert api.post(ENDPOINTS, body).json()["secret"] == OWN_SECRET
@@ -160,6 +190,10 @@ def test_an_endpoint_may_bring_its_own_secret(api: APIClient, subscriber: Subscr
         ({"subscriptions": ["a\0b"]}, "subscriptions"),
         ({"subscriptions": ["a" * 129]}, "subscriptions"),
         ({"subscriptions": [f"a{n}" for n in range(101)]}, "subscriptions"),
+        ({"subscriptions": [{"pattern": "a", "filter": "b["}]}, "subscriptions"),
+        ({"subscriptions": [{"pattern": "a", "channels": ["b c"]}]}, "subscriptions"),
+        ({"subscriptions": [{"pattern": "a", "enabled": False}]}, "subscriptions"),
+        ({"subscriptions": [{"filter": "a"}]}, "subscriptions"),
         ({"secret": ""}, "secret"),
         ({"secret": "password"}, "secret"),
         ({"secret": "whsec_c2hvcnQ="}, "secret"),

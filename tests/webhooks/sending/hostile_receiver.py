@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -67,6 +68,11 @@ class Peer:
             self.say(bytes([byte]))
             if self.over.wait(pause):
                 return
+
+    def reset(self) -> None:
+        """Break the connection off, as a host that crashed does."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
 
     def wait(self) -> None:
         """Say nothing and keep the connection open until the test is over."""

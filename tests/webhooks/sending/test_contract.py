@@ -471,7 +471,6 @@ class TestDeadline:
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.duration_ms < GENEROUS_MS
 
-    @requests_only
     def test_a_name_that_is_never_found_is_timed_out(self, send: Send) -> None:
         over = threading.Event()
 
@@ -591,13 +590,11 @@ class TestAddress:
         assert outcome.kind is OutcomeKind.DELIVERED
         assert receiver.requests[0].header("host") == f"receiver.example:{receiver.port}"
 
-    @requests_only
     def test_a_name_that_is_not_known_is_not_resolved(self, send: Send) -> None:
         outcome = send("http://nowhere.example/")
         assert outcome.kind is OutcomeKind.NAME_NOT_RESOLVED
         assert "nowhere.example" in outcome.error
 
-    @requests_only
     @pytest.mark.parametrize("answers", [[], ["nonsense"]])
     def test_a_name_without_an_address_is_not_resolved(
         self, send: Send, answers: list[str]
@@ -605,7 +602,6 @@ class TestAddress:
         outcome = send("http://receiver.example/", resolve=lambda host: answers)
         assert outcome.kind is OutcomeKind.NAME_NOT_RESOLVED
 
-    @requests_only
     @pytest.mark.parametrize(
         "answers",
         [
@@ -634,11 +630,16 @@ class TestAddress:
             policy=AddressPolicy.from_strings(allowed_networks=["127.0.0.1/32"], allow_http=True),
             resolve=lambda host: answers.pop(0),
         )
-        with HostileReceiver(saying(OK)) as receiver:
-            request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
-            assert sender.send(request).kind is OutcomeKind.DELIVERED
-            assert sender.send(request).kind is OutcomeKind.NAME_REFUSED
-            assert receiver.connections() == 1
+        with (
+            HostileReceiver(saying(OK)) as receiver,
+            HostileReceiver(saying(OK), host="127.0.0.2") as trap,
+        ):
+            kinds = [
+                sender.send(OutgoingRequest(one.url(host="receiver.example"), {}, b"{}")).kind
+                for one in (receiver, trap)
+            ]
+            assert kinds == [OutcomeKind.DELIVERED, OutcomeKind.NAME_REFUSED]
+            assert (receiver.connections(), trap.connections()) == (1, 0)
 
     def test_the_addresses_are_tried_in_turn(self, send: Send) -> None:
         with HostileReceiver(saying(OK)) as receiver:

@@ -1,8 +1,11 @@
 """What the curl sender promises beside the contract: many exchanges at once on one loop."""
 
 import os
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
+from enum import IntEnum
 from typing import Any
 
 import pytest
@@ -10,9 +13,10 @@ import pytest
 from tests.webhooks.sending.certificates import Authority
 from tests.webhooks.sending.conftest import LOOPBACK, PATIENT, HubSender, MakeSender
 from tests.webhooks.sending.hostile_receiver import HostileReceiver, Peer
-from tests.webhooks.sending.test_contract import HASTY, OK, kept_alive, saying
+from tests.webhooks.sending.test_contract import HASTY, kept_alive
 from webhooks.addresses import AddressPolicy
-from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
+from webhooks.sending.names import Resolve
+from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest
 
 MakeHubSender = Callable[..., HubSender]
 
@@ -33,6 +37,19 @@ def make_hub_sender() -> Iterator[MakeHubSender]:
 @pytest.fixture
 def on_hub(make_hub_sender: MakeHubSender) -> HubSender:
     return make_hub_sender()
+
+
+@pytest.fixture
+def hanging() -> Iterator[Resolve]:
+    """A resolver that does not answer until the test is over."""
+    over = threading.Event()
+
+    def resolve(host: str) -> list[str]:
+        over.wait()
+        return []
+
+    yield resolve
+    over.set()
 
 
 def to(url: str, body: bytes = b"{}") -> OutgoingRequest:
@@ -99,19 +116,42 @@ class TestExchanges:
         assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
 
 
-def http_2(peer: Peer) -> None:
-    """Answer one request over HTTP/2 (RFC 9113) with 200 and nothing else."""
-    data, headers, settings, end_of_stream, end_of_headers, status_200 = 0, 1, 4, 1, 4, 0x88
+class Frame(IntEnum):
+    """The kinds of RFC 9113 6."""
+
+    DATA = 0
+    HEADERS = 1
+    RST_STREAM = 3
+    SETTINGS = 4
+    PUSH_PROMISE = 5
+    PING = 6
+    GOAWAY = 7
+    WINDOW_UPDATE = 8
+    CONTINUATION = 9
+
+
+def frame(kind: Frame, payload: bytes = b"", *, flags: int = 0, stream: int = 1) -> bytes:
+    """One of HTTP/2; a client's first request is stream 1."""
+    return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
+
+
+def read_http_2(peer: Peer) -> None:
+    """Read one request over HTTP/2 to its end."""
+    end_of_stream = 1
     stream = peer.sock.makefile("rb")
     assert stream.read(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    peer.say(bytes([0, 0, 0, settings, 0, 0, 0, 0, 0]))
     kind = flags = -1
-    while kind != data or not flags & end_of_stream:
+    while kind != Frame.DATA or not flags & end_of_stream:
         *length, kind, flags = stream.read(5)
-        number = stream.read(4)
-        stream.read(int.from_bytes(length, "big"))
-    flags = end_of_stream | end_of_headers
-    peer.say(bytes([0, 0, 1, headers, flags, *number, status_200]))
+        stream.read(4 + int.from_bytes(length, "big"))
+
+
+def http_2(peer: Peer) -> None:
+    """Answer one request over HTTP/2 with 200 and nothing else."""
+    end_of_stream_and_headers, status_200 = 5, b"\x88"
+    peer.say(frame(Frame.SETTINGS, stream=0))
+    read_http_2(peer)
+    peer.say(frame(Frame.HEADERS, status_200, flags=end_of_stream_and_headers))
     peer.wait()
 
 
@@ -166,36 +206,108 @@ class TestDone:
         assert len(outcomes) == 1
 
 
-class TestAddress:
-    @curl_only
-    @pytest.mark.parametrize(
-        "answers", [["127.0.0.1"], ["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"]]
-    )
-    def test_a_forbidden_one_that_is_tried_refuses_the_name(
-        self, make_sender: MakeSender, answers: list[str]
+class TestNames:
+    def test_one_is_looked_up_once_for_all_that_wait_for_it(
+        self, make_hub_sender: MakeHubSender
     ) -> None:
-        policy = AddressPolicy.from_strings(allowed_networks=["127.0.0.2/32"], allow_http=True)
-        sender = make_sender(policy=policy, resolve=lambda host: answers)
-        with HostileReceiver(saying(OK)) as receiver:
-            outcome = sender.send(to(receiver.url(host="receiver.example")))
+        asked: list[str] = []
+        together = threading.Event()
+
+        def resolve(host: str) -> list[str]:
+            asked.append(host)
+            assert together.wait(10)
+            return ["127.0.0.1"]
+
+        on_hub = make_hub_sender(resolve=resolve)
+        outcomes: list[Outcome] = []
+        with HostileReceiver(kept_alive) as receiver:
+            for _ in range(20):
+                on_hub.sender.start(to(receiver.url(host="receiver.example")), outcomes.append)
+            while not asked or on_hub.sender.in_flight < 20:
+                on_hub.hub.run_once()
+            together.set()
+            on_hub.run()
+            on_hub.close()
+        assert [outcome.kind for outcome in outcomes] == [OutcomeKind.DELIVERED] * 20
+        assert asked == ["receiver.example"]
+
+    @pytest.mark.parametrize("keep_alive", [60.0, 0.0])
+    def test_it_is_not_looked_up_again_for_each_request(
+        self, make_hub_sender: MakeHubSender, keep_alive: float
+    ) -> None:
+        asked: list[str] = []
+
+        def resolve(host: str) -> list[str]:
+            asked.append(host)
+            return ["127.0.0.1"]
+
+        on_hub = make_hub_sender(resolve=resolve, limits=Limits(keep_alive=keep_alive))
+        with HostileReceiver(kept_alive) as receiver:
+            for _ in range(5):
+                on_hub.send(to(receiver.url(host="receiver.example")))
+            assert receiver.connections() == (1 if keep_alive else 5)
+            on_hub.close()
+        assert asked == ["receiver.example"]
+
+    def test_an_address_is_not_looked_up(self, make_hub_sender: MakeHubSender) -> None:
+        on_hub = make_hub_sender(resolve=lambda host: pytest.fail("looked an address up"))
+        with HostileReceiver(kept_alive) as receiver:
+            assert on_hub.send(to(receiver.url())).kind is OutcomeKind.DELIVERED
+            on_hub.close()
+
+    def test_the_address_that_is_connected_to_is_judged_once_more(
+        self, make_hub_sender: MakeHubSender, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("webhooks.sending.names.refusal", lambda address, policy: None)
+        on_hub = make_hub_sender(
+            policy=AddressPolicy(allow_http=True), resolve=lambda host: ["127.0.0.1"]
+        )
+        with HostileReceiver(kept_alive) as receiver:
+            outcome = on_hub.send(to(receiver.url(host="receiver.example")))
             assert outcome.kind is OutcomeKind.NAME_REFUSED
-            assert not any(address in outcome.error for address in answers)
             assert receiver.connections() == 0
 
-    @curl_only
-    @pytest.mark.parametrize("address", ["fd00::1", "fe80::1", "::ffff:127.0.0.1"])
-    def test_no_form_of_a_forbidden_one_is_connected_to(
-        self, make_sender: MakeSender, address: str
+    def test_one_that_hangs_keeps_no_other_waiting(
+        self, make_hub_sender: MakeHubSender, hanging: Resolve
     ) -> None:
-        sender = make_sender(resolve=lambda host: [address])
-        outcome = sender.send(to("http://receiver.example/"))
-        assert outcome.kind is OutcomeKind.NAME_REFUSED
+        on_hub = make_hub_sender(resolve=hanging)
+        outcomes: list[Outcome] = []
+        with HostileReceiver(kept_alive) as receiver:
+            on_hub.sender.start(to("http://hanging.example/"), outcomes.append)
+            assert on_hub.send(to(receiver.url())).kind is OutcomeKind.DELIVERED
+            assert (outcomes, on_hub.sender.in_flight) == ([], 1)
+            on_hub.close()
+        assert outcomes == []
 
-    def test_a_name_that_is_not_found_is_told(self, on_hub: HubSender) -> None:
-        # curl asks nobody for the names of RFC 7686.
-        outcome = on_hub.send(to("http://nowhere.onion/"))
-        assert outcome.kind is OutcomeKind.NAME_NOT_RESOLVED
-        assert outcome.error == "nowhere.onion is not found by name"
+    def test_one_that_hangs_is_given_up_though_the_loop_was_reset(
+        self, make_hub_sender: MakeHubSender, hanging: Resolve
+    ) -> None:
+        on_hub = make_hub_sender(resolve=hanging, limits=HASTY)
+        kinds: list[OutcomeKind] = []
+        on_hub.sender.start(
+            to("http://hanging.example/"), lambda outcome: kinds.append(outcome.kind)
+        )
+        on_hub.hub.run_once()
+        on_hub.hub.reset()
+        on_hub.hub.timer.clear()
+        on_hub.sender.watch_again()
+        on_hub.run()
+        assert kinds == [OutcomeKind.TIMED_OUT]
+
+    def test_one_that_is_found_after_all_is_found_for_nobody(
+        self, make_hub_sender: MakeHubSender
+    ) -> None:
+        late = threading.Event()
+        on_hub = make_hub_sender(
+            resolve=lambda host: ["127.0.0.1"] if late.wait() else [], limits=HASTY
+        )
+        with HostileReceiver(kept_alive) as receiver:
+            request = to(receiver.url(host="receiver.example"))
+            assert on_hub.send(request).kind is OutcomeKind.TIMED_OUT
+            late.set()
+            assert on_hub.send(request).kind is OutcomeKind.DELIVERED
+            assert receiver.connections() == 1
+            on_hub.close()
 
 
 class TestLoop:

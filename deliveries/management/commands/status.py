@@ -1,0 +1,72 @@
+"""manage.py status: how the deliveries fare, at a glance."""
+
+import json
+import sys
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.utils.timesince import timesince, timeuntil
+from rich.console import Console
+from rich.table import Table
+
+from deliveries.status import Some, Status, status
+
+MEANINGS = {
+    "pending": ("to be sent as soon as a worker takes it", "rung for {ago} ago"),
+    "sending": ("a worker has it", "the first lease ends in {ahead}"),
+    "waiting": ("its last attempt failed; the next is to come", "the next in {ahead}"),
+    "gathering": ("waits for its batch to fill", "the oldest is {ago} old"),
+    "queued": ("behind an earlier one of its ordering key", "the oldest is {ago} old"),
+    "held": ("its endpoint is paused or disabled", "the oldest is {ago} old"),
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Show what is under way, what is dead, and which endpoints have failed for the longest. "
+        "Where pending deliveries grow in number, add workers; where messages cannot be counted, "
+        "look after the broker. For dead letters there is `manage.py dead_letters`."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--json", action="store_true", help="as one JSON object")
+        parser.add_argument(
+            "--endpoints", type=int, default=10, metavar="N", help="so many failing ones at most"
+        )
+
+    def handle(self, *, endpoints: int, **options: Any) -> None:
+        found = status(endpoints=endpoints)
+        if options["json"]:
+            self.stdout.write(json.dumps(asdict(found), default=str))
+            return
+        console = Console(
+            file=options.get("stdout") or sys.stdout, no_color=options["no_color"], highlight=False
+        )
+        messages = "not to be counted" if found.messages is None else f"{found.messages:,}"
+        console.print(f"Messages on the broker: {messages}")
+        for table in _tables(found):
+            if table.row_count:
+                console.print(table)
+
+
+def _tables(found: Status) -> list[Table]:
+    under_way = Table("state", "deliveries", "", "", title="Under way", title_justify="left")
+    for state, (meaning, timing) in MEANINGS.items():
+        some = found.deliveries.get(state)
+        if some is not None:
+            under_way.add_row(state, f"{some.count:,}", meaning, _timed(some, timing))
+    dead = Table("reason", "dead letters", "", title="Dead", title_justify="left")
+    for reason, some in found.dead_letters.items():
+        dead.add_row(reason, f"{some.count:,}", _timed(some, "the first {ago} ago"))
+    failing = Table("endpoint", "", "state", "for", title="Failing", title_justify="left")
+    for one in found.failing:
+        failing.add_row(one.id, one.url, one.state, timesince(one.failing_since))
+    return [under_way, dead, failing]
+
+
+def _timed(some: Some, timing: str) -> str:
+    if some.earliest is None:
+        return ""
+    return timing.format(ago=timesince(some.earliest), ahead=timeuntil(some.earliest))

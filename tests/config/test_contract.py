@@ -1,0 +1,121 @@
+"""The API keeps to its OpenAPI document, whatever is sent to it: schemathesis makes requests up."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from django.conf import LazySettings
+from django.core.signals import request_finished, request_started
+from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections
+from django.utils import timezone
+from drf_spectacular.generators import SchemaGenerator
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from deliveries.emit import emit
+from deliveries.models import DeadLetter, Delivery
+from subscriptions.models import ApiKey, EventType, HistoryEntry
+from tests.conftest import MakeEndpoint
+
+pytestmark = pytest.mark.django_db
+
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+]
+OPERATIONS = [
+    (method.upper(), path)
+    for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()  # type: ignore[no-untyped-call]
+    for method in methods
+]
+EXAMPLES = 15
+
+made_up = hypothesis_settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def document(db: None, settings: LazySettings) -> Iterator[Any]:
+    settings.ALLOWED_HOSTS = ["localhost"]
+    # The connection is the test's: as with Django's own client, no request may close it.
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield schemathesis.openapi.from_wsgi("/api/schema/?format=json", get_wsgi_application())
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
+def for_each(operation: Any, check: Callable[[Any], None]) -> None:
+    """Call `check` with requests that are made up for an operation of the document."""
+    made_up(given(case=operation.as_strategy())(lambda case: check(case)))()
+
+
+@pytest.fixture
+def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
+    """One of each, by the word that paths have for it."""
+    endpoint = make_endpoint(url="https://example.com/")
+    EventType.objects.create(name="made.up")
+    event = emit("made.up", {})
+    delivery = event.deliveries.get()
+    Delivery.objects.update(state="dead", ended_at=timezone.now())
+    letter = DeadLetter.objects.create(
+        delivery=delivery, reason="exhausted", died_at=timezone.now()
+    )
+    return {
+        "subscribers": endpoint.subscriber_id,
+        "endpoints": endpoint.pk,
+        "subscriptions": endpoint.subscriptions.get().pk,
+        "event-types": "made.up",
+        "events": event.pk,
+        "deliveries": delivery.pk,
+        "dead-letters": letter.pk,
+        "history": HistoryEntry.objects.earliest("pk").pk,
+    }
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_with_a_key_every_answer_is_as_documented(
+    document: Any, ids: dict[str, str], method: str, path: str
+) -> None:
+    _, key = ApiKey.objects.create_key(name="made up", rate="100000/s")
+    headers = {"Authorization": f"Bearer {key}"}
+    there = {name: ids[path.split("/")[3]] for name in ("id", "name") if f"{{{name}}}" in path}
+
+    def check(case: Any) -> None:
+        case.call_and_validate(headers=headers, checks=CHECKS)
+        if there:
+            case.path_parameters = there
+            case.call_and_validate(headers=headers, checks=CHECKS)
+
+    for_each(document[path][method], check)
+
+
+@pytest.mark.parametrize(("method", "path"), OPERATIONS)
+def test_without_a_key_every_request_is_refused(document: Any, method: str, path: str) -> None:
+    def check(case: Any) -> None:
+        case.headers = {}
+        response = case.call()
+        case.validate_response(response, checks=CHECKS)
+        assert response.status_code == 401
+
+    for_each(document[path][method], check)
+
+
+def test_every_operation_is_tried() -> None:
+    assert len(OPERATIONS) > 30

@@ -1,0 +1,134 @@
+import io
+import json
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+
+from deliveries.models import DeadLetter, Delivery
+from deliveries.status import status
+from subscriptions.models import Endpoint
+from tests.conftest import Queue
+from tests.deliveries.conftest import MakeDelivery, states
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
+
+
+def run(command: str, *arguments: str) -> str:
+    out = io.StringIO()
+    call_command(command, *arguments, no_color=True, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def bury(make_delivery: MakeDelivery) -> Any:
+    """A delivery that died so many hours ago."""
+
+    def make(reason: str = "exhausted", hours: float = 0, error: str = "answered 500") -> Delivery:
+        ended = timezone.now() - timedelta(hours=hours)
+        delivery = make_delivery(state="dead", ended_at=ended)
+        DeadLetter.objects.create(delivery=delivery, reason=reason, last_error=error, died_at=ended)
+        return delivery
+
+    return make
+
+
+class TestStatus:
+    def test_it_tells_what_is_under_way_dead_and_failing(
+        self, make_delivery: MakeDelivery, bury: Any, queue: Queue
+    ) -> None:
+        soon = timezone.now() + timedelta(minutes=5)
+        make_delivery(state="waiting", next_attempt_at=soon)
+        make_delivery(state="held")
+        dead = bury(hours=3)
+        Endpoint.objects.filter(pk=dead.endpoint_id).update(
+            failing_since=timezone.now() - timedelta(hours=4)
+        )
+        make_delivery()
+        queue.purge()
+        found = status(endpoints=10)
+        assert {state: some.count for state, some in found.deliveries.items()} == {
+            "pending": 1,
+            "waiting": 1,
+            "held": 1,
+        }
+        assert found.deliveries["waiting"].earliest == soon
+        assert {reason: some.count for reason, some in found.dead_letters.items()} == {
+            "exhausted": 1
+        }
+        assert [one.id for one in found.failing] == [dead.endpoint_id]
+        assert found.messages == 0
+
+    @pytest.mark.parametrize("state", Delivery.State)
+    def test_every_state_that_has_not_ended_is_counted_and_explained(
+        self, make_delivery: MakeDelivery, state: str
+    ) -> None:
+        lead = make_delivery()
+        now = timezone.now()
+        columns: dict[str, Any] = {
+            "sending": {"lease_expires_at": now},
+            "waiting": {"next_attempt_at": now},
+            "queued": {"ordering_key": "a", "ordinal": 1},
+            "batched": {"lead": lead},
+            "delivered": {"ended_at": now},
+            "dead": {"ended_at": now},
+            "discarded": {"ended_at": now},
+        }
+        make_delivery(state=state, **columns.get(state, {}))
+        Delivery.objects.filter(pk=lead.pk).update(state="delivered", ended_at=now)
+        # Who is batched goes with its lead.
+        shown = state in status(endpoints=1).deliveries
+        assert shown == (state not in ("batched", "delivered", "dead", "discarded"))
+        assert (f" {state} " in run("status")) == shown
+
+    def test_it_speaks_json(self, make_delivery: MakeDelivery, queue: Queue) -> None:
+        make_delivery()
+        shown = json.loads(run("status", "--json"))
+        assert shown["deliveries"]["pending"]["count"] == 1
+        assert shown["messages"] == len(queue.messages())
+
+
+class TestDeadLetters:
+    def test_they_are_listed_by_endpoint_and_reason(self, bury: Any) -> None:
+        first, second = bury(), bury("gone", error="answered 410")
+        listed = run("dead_letters", "list")
+        for word in (first.endpoint_id[:8], second.endpoint_id[:8], "exhausted", "gone"):
+            assert word in listed
+
+    @pytest.mark.parametrize(
+        ("chosen", "left"),
+        [
+            (["--all"], []),
+            (["--reason", "gone"], [0, 1]),
+            (["--hours", "2"], [1]),
+            (["--all", "--limit", "1"], [1, 2]),
+            (["--hours", "2", "--reason", "exhausted"], [1, 2]),
+        ],
+    )
+    def test_those_that_are_meant_are_redriven(
+        self, bury: Any, chosen: list[str], left: list[int]
+    ) -> None:
+        dead = [bury(hours=1), bury(hours=3), bury("gone", hours=1)]
+        assert run("dead_letters", "redrive", *chosen) == f"redriven: {3 - len(left)}\n"
+        assert [dead.index(one) for one in dead if states()[one.pk] == "dead"] == left
+
+    def test_those_of_one_endpoint_are_discarded(self, bury: Any) -> None:
+        one, other = bury(), bury()
+        assert run("dead_letters", "discard", "--endpoint", one.endpoint_id) == "discarded: 1\n"
+        assert states() == {one.pk: "discarded", other.pk: "dead"}
+
+    def test_a_dry_run_counts_and_changes_nothing(self, bury: Any) -> None:
+        dead = bury()
+        assert run("dead_letters", "redrive", "--all", "--dry-run") == "would be redriven: 1\n"
+        assert states() == {dead.pk: "dead"}
+
+    @pytest.mark.parametrize("do", ["redrive", "discard"])
+    def test_nobody_does_that_to_all_by_mistake(self, bury: Any, do: str) -> None:
+        dead = bury()
+        with pytest.raises(CommandError, match="Say which are meant"):
+            run("dead_letters", do)
+        with pytest.raises(CommandError, match="is not an id"):
+            run("dead_letters", do, "--endpoint", "nonsense")
+        assert states() == {dead.pk: "dead"}
