@@ -479,7 +479,7 @@ class Handshake(models.Model):
     )
     tries = models.PositiveSmallIntegerField(default=0)
     tried_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=20, blank=True, choices=OUTCOMES)
+    outcome = models.CharField(max_length=20, null=True, choices=OUTCOMES)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
     error = models.TextField(blank=True, help_text="Why it is not verified.")
     response_body = models.TextField(blank=True, help_text="Its first 4 KiB.")

@@ -48,7 +48,6 @@ class Migration(migrations.Migration):
                 (
                     "outcome",
                     models.CharField(
-                        blank=True,
                         choices=[
                             ("delivered", "delivered"),
                             ("rejected", "rejected"),
@@ -66,6 +65,7 @@ class Migration(migrations.Migration):
                             ("unrenderable", "unrenderable"),
                         ],
                         max_length=20,
+                        null=True,
                     ),
                 ),
                 (

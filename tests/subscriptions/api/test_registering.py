@@ -34,7 +34,7 @@ class TestHandshakes:
             "required_at": written(handshake.required_at),
             "tries": 0,
             "tried_at": None,
-            "outcome": "",
+            "outcome": None,
             "status": None,
             "error": "",
             "response_body": "",
