@@ -225,6 +225,7 @@ ANGARIUM_VARIABLES = {
     "PROXIES": env.int,
     "PUBLIC_URL": env.str,
     "QUEUE_LIMIT": env.int,
+    "REQUIRE_HANDSHAKE": env.bool,
     "RETRY_AFTER_MAX": env.float,
     "RETRY_COUNTDOWN_MAX": env.float,
     "RETRY_SCHEDULE": numbers,

@@ -1,13 +1,14 @@
 """The admin of events, deliveries and dead letters; test events for endpoints."""
 
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
@@ -16,12 +17,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_http_methods
 
 from deliveries import operations
-from deliveries.emit import TEST_EVENT, emit_test_event
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from deliveries.try_form import ASKED, TryForm
 from deliveries.trying import Trial, latest, try_on_events, try_on_example
 from subscriptions.admin import (
@@ -38,7 +41,7 @@ from subscriptions.admin import (
 from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
-from subscriptions.models import Endpoint, EndpointQuerySet, Subscription
+from subscriptions.models import Endpoint, Subscription
 
 if TYPE_CHECKING:
     InlineFormSet = BaseInlineFormSet[Any, Any, Any]
@@ -75,6 +78,11 @@ def state_of(delivery: Delivery) -> SafeString:
 def text(value: str) -> SafeString | str:
     """Text from outside, with whatever would not show made visible."""
     return format_html('<pre class="text">{}</pre>', shown(value)) if value else "-"
+
+
+def readable(headers: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Headers from outside, with whatever would not show made visible."""
+    return [(shown(name), shown(value)) for name, value in headers.items()]
 
 
 def deliveries_of(row_id: str, label: object) -> SafeString:
@@ -501,16 +509,41 @@ class DeliveringEndpointAdmin(EndpointAdmin):
 
     list_display = [*EndpointAdmin.list_display, "deliveries"]
     facts = [*EndpointAdmin.facts, "deliveries"]
-    actions = ["send_test_event", *EndpointAdmin.actions]
+    facts_of_a_feed = [*EndpointAdmin.facts_of_a_feed, "deliveries"]
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.test_view)
+        return [
+            path("<path:object_id>/test/", page, name="subscriptions_endpoint_test"),
+            *super().get_urls(),
+        ]
 
     @admin.display
     def deliveries(self, endpoint: Endpoint) -> SafeString:
         return deliveries_of(endpoint.pk, "deliveries")
 
-    @admin.action(description="Send a test event", permissions=["change"])
-    def send_test_event(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
-        events = [emit_test_event(endpoint) for endpoint in endpoints.existing()]
-        self.report(request, len(events), endpoints.count(), "sent a test event")
-        if events:
-            what = events[0].pk if len(events) == 1 else TEST_EVENT
-            self.message_user(request, deliveries_of(what, "See what becomes of it."))
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A page that sends a test event, and shows it with its answer."""
+        with transaction.atomic():
+            endpoint = self.get_object(request, unquote(object_id))
+        if endpoint is None or endpoint.is_feed:
+            raise Http404
+        if not self.has_change_permission(request, endpoint):
+            raise PermissionDenied
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": "Test event",
+            "opts": self.opts,
+            "media": self.media,
+            "endpoint": endpoint,
+        }
+        if request.method == "POST":
+            try:
+                context["exchange"] = exchange = send_test_event(endpoint)
+                context["request_headers"] = readable(exchange.request_headers)
+                context["response_headers"] = readable(exchange.response_headers)
+                context["response_body"] = text(exchange.outcome.response_body)
+            except (NotTestable, TooManyTests) as error:
+                self.message_user(request, str(error), messages.ERROR)
+        return TemplateResponse(request, "admin/subscriptions/endpoint/test_event.html", context)

@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, post_save
 
 from deliveries.roles import make_roles
 
@@ -12,3 +12,7 @@ class DeliveriesConfig(AppConfig):
     def ready(self) -> None:
         # After Django's own, which makes the permissions.
         post_migrate.connect(make_roles, sender=self)
+        # It needs the models, which are there only now.
+        from deliveries.handshakes import ring_after_commit
+
+        post_save.connect(ring_after_commit, sender="subscriptions.Handshake")

@@ -23,6 +23,7 @@ from subscriptions.ids import from_uuid
 DELIVER = "deliveries.deliver"
 FAN_OUT = "deliveries.fan_out"
 FORM_BATCHES = "deliveries.form_batches"
+HANDSHAKE = "deliveries.handshake"
 QUEUE = "deliveries"
 
 RETRY_PRIORITY = 9
@@ -149,3 +150,8 @@ def ring_for_batches(
     messages: list[tuple[str, float | None]] = [(from_uuid("ep", one), None) for one in endpoints]
     messages += [(from_uuid("ep", endpoint), wait) for endpoint, wait in later.items()]
     _bell().publish(FORM_BATCHES, messages)
+
+
+def ring_for_handshakes(endpoints: Iterable[str]) -> None:
+    """Ask the workers to send these endpoints their challenges."""
+    _bell().publish(HANDSHAKE, [(endpoint, None) for endpoint in endpoints])

@@ -18,13 +18,11 @@ from subscriptions.catalogue import check_event
 from subscriptions.channels import InvalidChannels, normalized
 from subscriptions.conf import part
 from subscriptions.filtering import note_failures, sift
-from subscriptions.ids import to_uuid
-from subscriptions.matching import Match, endpoints_matching
-from subscriptions.models import Endpoint, Subscriber
+from subscriptions.matching import endpoints_matching
+from subscriptions.models import Subscriber
 from webhooks import payloads
 
 MAX_KEY = 255
-TEST_EVENT = "angarium.test"
 
 
 class InvalidEvent(ValueError):
@@ -101,24 +99,6 @@ def emit(
         note_failures(event.pk, sifted.failures)
     else:
         transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
-    return event
-
-
-def emit_test_event(endpoint: Endpoint) -> Event:
-    """Send a test event to one endpoint, whatever it subscribes to."""
-    event = Event(
-        type=TEST_EVENT,
-        subscriber_id=endpoint.subscriber_id,
-        payload=payloads.encode(
-            {"message": "This is a test.", "endpoint": endpoint.pk},
-            max_bytes=part(DeliverySettings).max_payload_bytes,
-        ),
-        delivery_count=1,
-        fanned_out_at=timezone.now(),
-    )
-    made = write_event(event, [Match(to_uuid(endpoint.pk), endpoint.state)])
-    if made is not None:
-        transaction.on_commit(made.announce, robust=True)
     return event
 
 

@@ -17,6 +17,8 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.HELD: frozenset(
         {State.PENDING, State.GATHERING, State.QUEUED, State.DEAD, State.DISCARDED}
+        # Where it is fetched from a feed.
+        | {State.DELIVERED}
     ),
     State.QUEUED: frozenset({State.PENDING, State.HELD, State.DISCARDED}),
     State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),

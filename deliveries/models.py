@@ -10,8 +10,7 @@ from django.utils import timezone
 from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.event_types import MAX_LENGTH
 from subscriptions.ids import IdField
-from subscriptions.models import Endpoint, Subscriber
-from webhooks.sending.outcome import OutcomeKind
+from subscriptions.models import OUTCOMES, Endpoint, Subscriber
 
 
 class Event(models.Model):
@@ -97,7 +96,7 @@ class Delivery(models.Model):
         PENDING = "pending"  # to be sent as soon as a worker takes it
         SENDING = "sending"  # a worker holds it until lease_expires_at
         WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
-        HELD = "held"  # its endpoint is paused or disabled
+        HELD = "held"  # its endpoint is not active, or is a feed that has yet to be fetched
         GATHERING = "gathering"  # waits for others, to be sent with them in one batch
         QUEUED = "queued"  # behind an earlier delivery of its ordering key
         BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
@@ -138,6 +137,9 @@ class Delivery(models.Model):
     batch_size = models.PositiveSmallIntegerField(
         null=True, editable=False, help_text="How many deliveries it leads, itself included."
     )
+    feed_position = models.BigIntegerField(
+        null=True, editable=False, help_text="Its place in its feed, once it has been fetched."
+    )
     ordering_key = models.CharField(max_length=255, null=True, editable=False)
     ordinal = models.BigIntegerField(null=True, editable=False)
     next_attempt_at = models.DateTimeField(null=True, blank=True)
@@ -150,6 +152,11 @@ class Delivery(models.Model):
         constraints = [
             models.UniqueConstraint(
                 name="delivery_once_per_event_and_endpoint", fields=["event", "endpoint"]
+            ),
+            models.UniqueConstraint(
+                name="delivery_has_a_place_of_its_own_in_its_feed",
+                fields=["endpoint", "feed_position"],
+                condition=models.Q(feed_position__isnull=False),
             ),
             models.CheckConstraint(
                 name="delivery_state_is_known",
@@ -261,9 +268,7 @@ class Attempt(models.Model):
 
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="attempts", db_index=False)
     number = models.PositiveSmallIntegerField()
-    outcome = models.CharField(
-        max_length=20, choices=[(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
-    )
+    outcome = models.CharField(max_length=20, choices=OUTCOMES)
     status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
     duration_ms = models.PositiveIntegerField()
     error = models.TextField(blank=True)

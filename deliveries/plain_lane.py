@@ -1,6 +1,7 @@
 """The plain lane: one delivery at a time, through requests, on any of Celery's pools."""
 
 import time
+from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.pipeline import Claim, claim, record
 from deliveries.rendering import Unrenderable, render
 from subscriptions.conf import SubscriptionSettings, part
-from webhooks.sending.outcome import Outcome
+from webhooks.sending.outcome import Outcome, OutgoingRequest
 from webhooks.sending.requests_sender import RequestsSender
 
 
@@ -34,12 +35,23 @@ def _attempt(claim: Claim) -> Outcome:
         request = render(claim, timestamp=int(time.time()))
     except Unrenderable as error:
         return error.outcome
-    return _sender(part(SubscriptionSettings), part(DeliverySettings)).send(request)
+    return _send(request)
+
+
+def start(request: OutgoingRequest, ended: Callable[[Outcome], None]) -> None:
+    """Send what is no delivery, and tell what came of it."""
+    ended(_send(request))
+
+
+def _send(request: OutgoingRequest) -> Outcome:
+    return requests_sender(part(SubscriptionSettings), part(DeliverySettings)).send(request)
 
 
 # One for each process, so that connections to endpoints are kept alive from task to task.
 @cache
-def _sender(subscriptions: SubscriptionSettings, deliveries: DeliverySettings) -> RequestsSender:
+def requests_sender(
+    subscriptions: SubscriptionSettings, deliveries: DeliverySettings
+) -> RequestsSender:
     return RequestsSender(
         policy=subscriptions.address_policy(),
         proxy=subscriptions.proxy(),

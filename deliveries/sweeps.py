@@ -15,7 +15,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, operations, ordering
+from deliveries import batching, bell, handshakes, operations, ordering
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -129,7 +129,9 @@ HELD_TOO_LONG = """
      RETURNING delivery.id, held.state
     )
     INSERT INTO deliveries_deadletter (id, delivery_id, reason, last_error, died_at, resolution)
-    SELECT new.id, expired.id, 'expired', 'Its endpoint was ' || expired.state || ' for too long.',
+    SELECT new.id, expired.id, 'expired',
+           CASE expired.state WHEN 'feed' THEN 'It was not fetched from its feed in time.'
+                ELSE 'Its endpoint was ' || expired.state || ' for too long.' END,
            now(), ''
       FROM (SELECT *, row_number() OVER () AS place FROM expired) expired
       JOIN unnest(%(ids)s::uuid[]) WITH ORDINALITY AS new (id, place) USING (place)
@@ -188,6 +190,13 @@ DROP_EVENTS = (
 def due() -> int:
     """Enqueue the deliveries whose wait is over and for which no message is under way."""
     return _ring_in_chunks(DUE)
+
+
+def due_handshakes() -> int:
+    """Enqueue the challenges that are to be sent (again)."""
+    endpoints = handshakes.due(part(DeliverySettings).sweep_chunk)
+    bell.ring_for_handshakes(endpoints)
+    return len(endpoints)
 
 
 def lost() -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from deliveries import batching, bell, plain_lane, sweeps
+from deliveries import batching, bell, handshakes, plain_lane, sweeps
 from deliveries.fan_out import fan_out_chunk
 from subscriptions.ids import to_uuid
 
@@ -39,10 +39,17 @@ def form_batches(endpoint: str) -> None:
     bell.ring(batching.form(to_uuid(endpoint)))
 
 
+@shared_task(name=bell.HANDSHAKE, acks_late=True, ignore_result=True)
+def handshake(endpoint: str) -> None:
+    """Send an endpoint its challenge."""
+    handshakes.shake(endpoint, plain_lane.start, done=lambda: None)
+
+
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over."""
+    """Enqueue the deliveries whose wait is over, and the challenges."""
     sweeps.due()
+    sweeps.due_handshakes()
 
 
 @shared_task(name="deliveries.sweep_lost", ignore_result=True)

@@ -1,14 +1,14 @@
 """The admin of subscribers, endpoints, event types and API keys; what every list here has."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms import (
+    BooleanField,
     CheckboxSelectMultiple,
     ChoiceField,
     Form,
@@ -40,6 +41,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
 from subscriptions import catalogue_file
+from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
 from subscriptions.event_type_forms import EventTypeForm, ImportForm
 from subscriptions.hidden_characters import shown
@@ -50,6 +52,8 @@ from subscriptions.models import (
     Endpoint,
     EndpointQuerySet,
     EventType,
+    Feed,
+    Handshake,
     SigningSecret,
     Subscriber,
     Subscription,
@@ -90,6 +94,27 @@ def moment(time: datetime | None) -> SafeString | None:
         time.isoformat(),
         f"{time:%Y-%m-%d %H:%M:%S %Z}",
         naturaltime(time),
+    )
+
+
+def shown_handshake(handshake: Handshake | None) -> SafeString | str:
+    """How it goes with an endpoint's challenge."""
+    if handshake is None:
+        return "not required"
+    if handshake.verified_at is not None:
+        return format_html("verified {}", moment(handshake.verified_at))
+    if handshake.tried_at is None:
+        return "the challenge is about to be sent"
+    status = f" ({handshake.status})" if handshake.status else ""
+    ending = "" if handshake.due_at else "; it was the last try, unless somebody asks for another"
+    return format_html(
+        "try {}, {}: {}{}{}<pre class='text'>{}</pre>",
+        handshake.tries,
+        moment(handshake.tried_at),
+        shown(handshake.error),
+        status,
+        ending,
+        shown(handshake.response_body),
     )
 
 
@@ -301,6 +326,7 @@ class SubscriberAdmin(LockingAdmin):
     search_help_text = "By name, external id, or the full id of a subscriber or an endpoint."
     id_lookups = {"sub": "pk", "ep": "endpoints"}
     readonly_fields = ["id", "endpoints", "created_at"]
+    actions = ["add_feed"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         endpoints = (
@@ -324,6 +350,21 @@ class SubscriberAdmin(LockingAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         # Django would read all of a subscriber's events first; the API has a better way.
         return False
+
+    def has_add_feed_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("subscriptions.add_endpoint")
+
+    @admin.action(
+        description="Add a feed, for those that cannot be sent anything", permissions=["add_feed"]
+    )
+    def add_feed(self, request: HttpRequest, subscribers: QuerySet[Subscriber]) -> None:
+        lacking = subscribers.exclude(endpoints__state=Endpoint.State.FEED)
+        feeds = [Feed.objects.open(subscriber) for subscriber in lacking]
+        self.report(request, len(feeds), subscribers.count(), "given a feed")
+        for feed in feeds:
+            url = reverse("admin:subscriptions_endpoint_change", args=[quote(feed.pk)])
+            said = format_html('<a href="{}">Say what the feed asks for.</a>', url)
+            self.message_user(request, said)
 
     @admin.display(description="endpoints")
     def endpoints(self, subscriber: Any) -> SafeString:
@@ -401,6 +442,17 @@ class SigningSecretInline(RecordInline):
 
 class NewEndpointForm(EndpointForm):
     secret_kind = ChoiceField(choices=SECRET_KINDS, label="Signatures")
+    require_handshake = BooleanField(
+        label="Handshake",
+        required=False,
+        help_text="Send nothing before the endpoint has repeated a challenge.",
+    )
+
+    def __init__(self, *values: Any, **options: Any) -> None:
+        super().__init__(*values, **options)
+        required = part(SubscriptionSettings).require_handshake
+        self.fields["require_handshake"].initial = required
+        self.fields["require_handshake"].disabled = required
 
     def clean_secret_kind(self) -> str:
         kind: str = self.cleaned_data["secret_kind"]
@@ -489,6 +541,7 @@ class EndpointAdmin(LockingAdmin):
     actions = [
         "pause",
         "resume",
+        "verify",
         "rotate_secret",
         "rotate_to_ed25519",
         "expire_secrets",
@@ -502,6 +555,7 @@ class EndpointAdmin(LockingAdmin):
         "id",
         "how_it_is",
         "disabled_reason",
+        "challenge",
         "health",
         "last_success_at",
         "last_failure_at",
@@ -509,10 +563,13 @@ class EndpointAdmin(LockingAdmin):
         "authenticates_by",
         "created_at",
     ]
+    facts_of_a_feed = ["id", "how_it_is", "created_at"]
     tones = {
         Endpoint.State.ACTIVE: "good",
+        Endpoint.State.UNVERIFIED: "waiting",
         Endpoint.State.PAUSED: "waiting",
         Endpoint.State.DISABLED: "bad",
+        Endpoint.State.FEED: "good",
         Endpoint.State.DELETED: "over",
     }
 
@@ -524,6 +581,9 @@ class EndpointAdmin(LockingAdmin):
         return super().get_queryset(request).prefetch_related("subscriptions")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is not None and obj.is_feed:
+            own = {"fields": ["subscriber", "description"]}
+            return [(None, own), ("How it is", {"fields": self.facts_of_a_feed})]
         main = ["subscriber", "url", "description", "max_in_flight", "signature_profile"]
         shape = ["format", "payload", "projection", "gzip_above"]
         batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
@@ -532,7 +592,7 @@ class EndpointAdmin(LockingAdmin):
             ("What events look like", {"fields": [*shape, *batches]}),
         ]
         if obj is None:
-            main.append("secret_kind")
+            main += ["secret_kind", "require_handshake"]
         else:
             fieldsets.append(("How it is", {"fields": self.facts}))
         if obj is None or self.has_change_permission(request, obj):
@@ -550,7 +610,7 @@ class EndpointAdmin(LockingAdmin):
         return [] if obj is None else ["subscriber", *self.facts]
 
     def get_inlines(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [SubscriptionInline] if obj is None else self.inlines
+        return [SubscriptionInline] if obj is None or obj.is_feed else self.inlines
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         deleted = obj is not None and obj.state == Endpoint.State.DELETED
@@ -576,9 +636,15 @@ class EndpointAdmin(LockingAdmin):
         if change:
             # Deliveries go on meanwhile, and note its health.
             obj.save(update_fields=form.changed_columns)
-            return
-        super().save_model(request, obj, form, change)
-        SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
+            if "url" in form.changed_data:
+                obj.note_move(form.initial["url"])
+        else:
+            super().save_model(request, obj, form, change)
+            SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
+            if form.cleaned_data["require_handshake"]:
+                Handshake.objects.require(obj)
+        for warning in obj.warnings() if "url" in form.changed_data else ():
+            self.message_user(request, warning, messages.WARNING)
 
     def response_add(
         self, request: HttpRequest, obj: Endpoint, post_url_continue: str | None = None
@@ -589,6 +655,10 @@ class EndpointAdmin(LockingAdmin):
     def how_it_is(self, endpoint: Endpoint) -> SafeString:
         state = Endpoint.State(endpoint.state)
         return mark(state.value, self.tones[state])
+
+    @admin.display(description="handshake")
+    def challenge(self, endpoint: Endpoint) -> SafeString | str:
+        return shown_handshake(Handshake.objects.filter(endpoint=endpoint).first())
 
     @admin.display(ordering="failing_since")
     def health(self, endpoint: Endpoint) -> SafeString:
@@ -622,11 +692,17 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.action(description="Pause: hold deliveries back", permissions=["change"])
     def pause(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
-        self._change(request, endpoints, Endpoint.pause, "paused")
+        self._change(request, endpoints, Endpoint.pause, "paused", EndpointQuerySet.sent_to)
 
     @admin.action(description="Resume: deliver again", permissions=["change"])
     def resume(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
-        self._change(request, endpoints, Endpoint.resume, "resumed")
+        self._change(request, endpoints, Endpoint.resume, "resumed", EndpointQuerySet.sent_to)
+
+    @admin.action(description="Verify: send a challenge, hold deliveries", permissions=["change"])
+    def verify(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        self._change(
+            request, endpoints, Handshake.objects.require, "challenged", EndpointQuerySet.sent_to
+        )
 
     @admin.action(description="Give a new signing secret: HMAC-SHA256", permissions=["rotate"])
     def rotate_secret(
@@ -683,15 +759,20 @@ class EndpointAdmin(LockingAdmin):
         )
 
     def _change(
-        self, request: HttpRequest, endpoints: EndpointQuerySet, change: Any, done: str
+        self,
+        request: HttpRequest,
+        endpoints: EndpointQuerySet,
+        change: Any,
+        done: str,
+        those: Callable[[EndpointQuerySet], EndpointQuerySet] = EndpointQuerySet.existing,
     ) -> None:
-        existing = list(endpoints.existing())
-        for endpoint in existing:
+        changed = list(those(endpoints))
+        for endpoint in changed:
             change(endpoint)
-        self.report(request, len(existing), endpoints.count(), done)
+        self.report(request, len(changed), endpoints.count(), done)
 
     def _only_one(self, request: HttpRequest, endpoints: EndpointQuerySet) -> Endpoint | None:
-        chosen = list(endpoints.existing()[:2])
+        chosen = list(endpoints.sent_to()[:2])
         if len(chosen) == 1:
             return chosen[0]
         self.message_user(

@@ -61,6 +61,8 @@ class SubscriptionSettings:
     """Fernet keys, newest first: the first encrypts, all decrypt."""
     secret_overlap: float = timedelta(days=1).total_seconds()
     """How long a signing secret still signs after its successor has come."""
+    require_handshake: bool = False
+    """Whether every new endpoint has to answer a challenge before anything is sent to it."""
     allow_http: bool = False
     """Whether endpoints may be http:// as well as https://."""
     allow_single_labels: bool = False

@@ -39,6 +39,9 @@ from webhooks.formats import Format
 from webhooks.keys import InvalidSecret, Kind, generate_secret
 from webhooks.profiles import Profile, key_of
 from webhooks.sending.headers import InvalidHeader
+from webhooks.sending.outcome import OutcomeKind
+
+OUTCOMES = [(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
 
 SIGNATURE_PROFILES = [
     (Profile.STANDARD.value, "Standard Webhooks"),
@@ -239,18 +242,32 @@ def _origin(url: str) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
+def _canonical(url: str) -> str | None:
+    """The URL as it is requested; None where nothing may be sent to it (any more)."""
+    try:
+        return parse_url(url, part(SubscriptionSettings).address_policy()).url
+    except InvalidEndpointUrl:
+        return None
+
+
 class EndpointQuerySet(models.QuerySet["Endpoint"]):
     def existing(self) -> Self:
         return self.exclude(state=Endpoint.State.DELETED)
 
+    def sent_to(self) -> Self:
+        """Those that exist and have a URL: feeds are fetched."""
+        return self.existing().exclude(state=Endpoint.State.FEED)
+
 
 class Endpoint(models.Model):
-    """A URL of a subscriber's to which deliveries are POSTed."""
+    """A URL of a subscriber's to which deliveries are POSTed, or the feed that it fetches."""
 
     class State(models.TextChoices):
         ACTIVE = "active"
+        UNVERIFIED = "unverified"  # has not answered its challenge; its deliveries are held
         PAUSED = "paused"  # by a person; its deliveries are held
         DISABLED = "disabled"  # by Angarium, for the reason given; its deliveries are held
+        FEED = "feed"  # has no URL; its deliveries are held until they are fetched
         DELETED = "deleted"  # kept for the record; its deliveries are discarded
 
     id = IdField(prefix="ep")
@@ -345,7 +362,20 @@ class Endpoint(models.Model):
         constraints = [
             models.CheckConstraint(
                 name="endpoint_state_is_known",
-                condition=models.Q(state__in=["active", "paused", "disabled", "deleted"]),
+                condition=models.Q(
+                    state__in=["active", "unverified", "paused", "disabled", "feed", "deleted"]
+                ),
+            ),
+            models.CheckConstraint(
+                name="endpoint_has_a_url_unless_it_is_a_feed",
+                condition=models.Q(state="deleted")
+                | models.Q(state="feed", url="")
+                | (~models.Q(state="feed") & ~models.Q(url="")),
+            ),
+            models.UniqueConstraint(
+                name="one_feed_per_subscriber",
+                fields=["subscriber"],
+                condition=models.Q(state="feed"),
             ),
             models.CheckConstraint(
                 name="endpoint_has_room_for_a_delivery", condition=~models.Q(max_in_flight=0)
@@ -378,7 +408,11 @@ class Endpoint(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.url
+        return self.url or "feed"
+
+    @property
+    def is_feed(self) -> bool:
+        return not self.url
 
     @property
     def shape(self) -> Shape:
@@ -463,18 +497,118 @@ class Endpoint(models.Model):
         self.save(update_fields=["state"])
 
     def resume(self) -> None:
-        """Deliver again; what was held is released by the next sweep."""
-        self.state, self.disabled_reason = self.State.ACTIVE, ""
-        self.save(update_fields=["state", "disabled_reason"])
+        """Deliver again; what was held is released by the next sweep.
+
+        One that has not answered its challenge is sent that again first.
+        """
+        with transaction.atomic():
+            self.state, self.disabled_reason = self.State.ACTIVE, ""
+            self.save(update_fields=["state", "disabled_reason"])
+            if Handshake.objects.filter(endpoint=self, verified_at=None).exists():
+                Handshake.objects.require(self)
+
+    def note_move(self, before: str) -> None:
+        """Require a new handshake where its URL, which was `before`, has moved to another host.
+
+        That is for endpoints that have had one, and for all where REQUIRE_HANDSHAKE says so.
+        """
+        if _origin(before) != _origin(self.url) and (
+            part(SubscriptionSettings).require_handshake
+            or Handshake.objects.filter(endpoint=self).exists()
+        ):
+            Handshake.objects.require(self)
+
+    def warnings(self) -> list[str]:
+        """What may not be meant: its subscriber has the same URL, however written, already."""
+        own = None if self.is_feed else _canonical(self.url)
+        others = Endpoint.objects.sent_to().filter(subscriber=self.subscriber_id)
+        urls = others.exclude(pk=self.pk).order_by("pk").values_list("pk", "url")
+        doubles = [str(other) for other, url in urls if own is not None and _canonical(url) == own]
+        if not doubles:
+            return []
+        named = ", ".join(doubles[:3]) + (" and others" if len(doubles) > 3 else "")
+        return [f"The subscriber has this URL already ({named}): what both ask for arrives twice."]
 
     def delete_for_good(self) -> None:
         """Take it out of use: its secrets go at once, what is not delivered is discarded."""
         with transaction.atomic():
             self.signing_secrets.all().delete()
             self.subscriptions.all().delete()
+            Handshake.objects.filter(endpoint=self).delete()
+            Feed.objects.filter(endpoint=self).delete()
             self.state = self.State.DELETED
             self.credentials = self.credentials_shown = None
             self.save(update_fields=["state", "credentials", "credentials_shown"])
+
+
+class HandshakeManager(models.Manager["Handshake"]):
+    def require(self, endpoint: Endpoint) -> None:
+        """Hold an endpoint's deliveries until it has answered a challenge, which is due at once.
+
+        One that is paused or disabled is challenged when it is resumed.
+        """
+        with transaction.atomic():
+            if endpoint.state == Endpoint.State.ACTIVE:
+                endpoint.state = Endpoint.State.UNVERIFIED
+                endpoint.save(update_fields=["state"])
+            now = timezone.now()
+            plan = {"required_at": now, "due_at": now, "tries": 0, "verified_at": None}
+            endpoint.handshake, _ = self.update_or_create(endpoint=endpoint, defaults=plan)
+
+
+class Handshake(models.Model):
+    """That an endpoint has to repeat a challenge before anything is sent to it, and how that goes.
+
+    Of the answers the last is kept. The challenge is not: each try has another.
+    """
+
+    endpoint = models.OneToOneField(Endpoint, models.CASCADE, primary_key=True)
+    required_at = models.DateTimeField()
+    due_at = models.DateTimeField(
+        null=True, help_text="When the challenge is sent (again); empty once that is over."
+    )
+    tries = models.PositiveSmallIntegerField(default=0)
+    tried_at = models.DateTimeField(null=True)
+    outcome = models.CharField(max_length=20, null=True, choices=OUTCOMES)
+    status = models.PositiveSmallIntegerField(null=True, help_text="The HTTP status, if one came.")
+    error = models.TextField(blank=True, help_text="Why it is not verified.")
+    response_body = models.TextField(blank=True, help_text="Its first 4 KiB.")
+    verified_at = models.DateTimeField(null=True)
+
+    objects = HandshakeManager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                name="handshake_due", fields=["due_at"], condition=models.Q(due_at__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} {'verified' if self.verified_at else 'unverified'}"
+
+
+class FeedManager(models.Manager["Feed"]):
+    def open(self, subscriber: Subscriber, description: str = "") -> Endpoint:
+        """Give a subscriber a feed, which has no subscriptions yet; it may have no other."""
+        with transaction.atomic():
+            endpoint = Endpoint.objects.create(
+                subscriber=subscriber, description=description, state=Endpoint.State.FEED
+            )
+            self.create(endpoint=endpoint)
+        return endpoint
+
+
+class Feed(models.Model):
+    """How far a feed has been fetched: each delivery gets the next position when it first is."""
+
+    endpoint = models.OneToOneField(Endpoint, models.CASCADE, primary_key=True)
+    last_position = models.BigIntegerField(default=0)
+
+    objects = FeedManager()
+
+    def __str__(self) -> str:
+        return f"{self.endpoint_id} at {self.last_position}"
 
 
 def check_channels(channels: list[str]) -> None:

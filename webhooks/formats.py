@@ -62,11 +62,7 @@ def batch(messages: Sequence[Message], format: Format) -> Content:
     section 4), which the binary mode has not.
     """
     if format is Format.STANDARD:
-        items = ",".join(
-            f'{{"id":"{one.id}","type":"{one.type}","timestamp":"{timestamp(one.occurred_at)}",'
-            f'"data":{_standard_data(one)}}}'
-            for one in messages
-        )
+        items = ",".join(item(one) for one in messages)
         last = max(one.occurred_at for one in messages)
         return Content(
             envelope(BATCH_TYPE, last, f"[{items}]"), {"content-type": "application/json"}
@@ -74,6 +70,14 @@ def batch(messages: Sequence[Message], format: Format) -> Content:
     items = ",".join(_cloud_event(one) for one in messages)
     headers = {"content-type": "application/cloudevents-batch+json; charset=utf-8"}
     return Content(f"[{items}]".encode(), headers)
+
+
+def item(message: Message) -> str:
+    """One of several events in the standard format: {id, type, timestamp, data}."""
+    return (
+        f'{{"id":"{message.id}","type":"{message.type}",'
+        f'"timestamp":"{timestamp(message.occurred_at)}","data":{_standard_data(message)}}}'
+    )
 
 
 def compressed(content: Content) -> Content:

@@ -37,7 +37,7 @@ from deliveries.api.serializers import (
     TrySerializer,
 )
 from deliveries.api.visibility import events_of
-from deliveries.emit import IdempotencyConflict, InvalidEvent, emit, emit_test_event
+from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.models import DeadLetter, Delivery, Event
 from deliveries.trying import latest, try_on_events, try_on_example
 from subscriptions.api.errors import Conflict, Unprocessable
@@ -46,7 +46,7 @@ from subscriptions.api.viewsets import ApiViewSet
 from subscriptions.event_types import UnknownEventType
 from subscriptions.explaining import Occurrence
 from subscriptions.ids import to_uuid
-from subscriptions.models import ApiKey, Endpoint, Subscription
+from subscriptions.models import ApiKey, Subscription
 from webhooks.payloads import InvalidPayload
 
 State = Delivery.State
@@ -59,7 +59,7 @@ WHY_NOT_RETRIED = {
     State.GATHERING: "This delivery is sent when its batch is full or has waited long enough.",
     State.BATCHED: "This delivery is in the batch of another: retry that one.",
     State.QUEUED: "This delivery waits for an earlier one of its ordering key: retry that one.",
-    State.HELD: "The endpoint is paused or disabled: resume it, and the delivery follows.",
+    State.HELD: "The endpoint is not active: its state says why. Once it is, the delivery follows.",
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded.",
 }
@@ -198,27 +198,6 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
             occurrence = Occurrence(example["type"], example.get("channels") or [], example["data"])
             trials = try_on_example(subscription, occurrence)
         return Response(TrialsSerializer({"results": trials}).data)
-
-
-class TestEventViewSet(ApiViewSet[Any]):
-    """Tries an endpoint out."""
-
-    queryset = Endpoint.objects.existing()
-    owner = "subscriber"
-    scopes = {"test": Scope.MANAGE}
-    serializer_class = EventDetailSerializer
-
-    @extend_schema(
-        summary="Send an endpoint a test event",
-        description="Whatever it subscribes to. While it is paused or disabled the delivery is "
-        "held.",
-        request=None,
-        responses={201: EventDetailSerializer},
-    )
-    @action(detail=True, methods=["post"])
-    def test(self, request: Request, pk: str) -> Response:
-        event = emit_test_event(self.get_object())
-        return Response(self.get_serializer(event).data, status=201)
 
 
 @extend_schema_view(

@@ -1,29 +1,32 @@
 """The courier as a Celery pool: `worker_pool = "deliveries.courier.pool:CourierPool"`.
 
-`deliver` tasks become streams on the consumer's event loop; any other task runs at once, as in the
-solo pool. To Celery each is an ordinary task: it accepts, revokes, waits for its ETA, and is told
-of its end by Celery's own callback, which acknowledges the message.
+`deliver` and `handshake` tasks become streams on the consumer's event loop; any other task runs at
+once, as in the solo pool. To Celery each is an ordinary task: it accepts, revokes, waits for its
+ETA, and is told of its end by Celery's own callback, which acknowledges the message.
 """
 
 import gc
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
-from uuid import UUID
 
 from celery.concurrency.solo import TaskPool
 from kombu.asynchronous import Hub
 from kombu.utils.json import loads
 
-from deliveries.bell import DELIVER
+from deliveries.bell import DELIVER, HANDSHAKE
 from deliveries.conf import DeliverySettings
 from deliveries.courier.courier import Courier, statistics
+from deliveries.handshakes import shake
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.ids import to_uuid
 from webhooks.sending.curl_sender import CurlSender
 
 Callback = Callable[..., None]
+Stream = Callable[[Callable[[], None]], None]
+"""Begins what a task is about; what it is given is called at the end."""
 
 
 class CourierPool(TaskPool):
@@ -64,8 +67,8 @@ class CourierPool(TaskPool):
         accept_callback: Callback | None = None,
         **options: Any,
     ) -> Any:
-        delivery = _delivery(args) if self.courier else None
-        if self.courier is None or delivery is None or callback is None:
+        stream = _stream(args, self.courier) if self.courier else None
+        if stream is None or callback is None:
             return super().apply_async(
                 target, args, kwargs, callback=callback, accept_callback=accept_callback, **options
             )
@@ -76,7 +79,7 @@ class CourierPool(TaskPool):
         def done() -> None:
             callback((0, None, time.monotonic() - began))
 
-        self.courier.submit(delivery, done)
+        stream(done)
         return None
 
     def on_stop(self) -> None:
@@ -91,14 +94,17 @@ class CourierPool(TaskPool):
         return info
 
 
-def _delivery(args: Any) -> UUID | None:
-    """The delivery that a task is to deliver; None where the task is another, or makes no sense."""
-    if not args or args[0] != DELIVER:
+def _stream(args: Any, courier: Courier) -> Stream | None:
+    """What a task is to begin; None where it is another, or makes no sense."""
+    if not args or args[0] not in (DELIVER, HANDSHAKE):
         return None
     body = args[3]
     try:
         [positional, *_] = loads(body) if isinstance(body, bytes | str | memoryview) else body
-        [delivery] = positional
-        return to_uuid(delivery)
+        [subject] = positional
+        row = to_uuid(subject)
     except (TypeError, ValueError):
         return None  # the task itself, run the usual way, says what is wrong
+    if args[0] == DELIVER:
+        return partial(courier.submit, row)
+    return partial(shake, subject, courier.sender.start)

@@ -99,7 +99,7 @@ class Filter(serializers.CharField):
 class Secret(serializers.CharField):
     """A signing secret: one's own on the way in, the endpoint's newest on the way out.
 
-    A private key does not go out: null takes its place.
+    A private key does not go out: null takes its place, as it does where there is no secret.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -109,7 +109,8 @@ class Secret(serializers.CharField):
         return Confidential(super().to_internal_value(data))
 
     def get_attribute(self, endpoint: Endpoint) -> str | None:
-        return endpoint.signing_secrets.get(expires_at=None).reveal()
+        secret = endpoint.signing_secrets.filter(expires_at=None).first()
+        return None if secret is None else secret.reveal()
 
 
 class PublicKeys(serializers.ListField):
@@ -123,3 +124,15 @@ class PublicKeys(serializers.ListField):
     def get_attribute(self, endpoint: Endpoint) -> list[str]:
         secrets = endpoint.signing_secrets.all()
         return [one.public_key for one in secrets if one.public_key and one.signs_now]
+
+
+class Warnings(serializers.ListField):
+    """What may not be meant, though it is done."""
+
+    child = serializers.CharField()
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(read_only=True, **options)
+
+    def get_attribute(self, endpoint: Endpoint) -> list[str]:
+        return endpoint.warnings()

@@ -21,11 +21,15 @@ from subscriptions.api.fields import (
     OwnRow,
     PublicKeys,
     Secret,
+    Warnings,
 )
+from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.encryption import NotDecryptable
 from subscriptions.models import (
     Endpoint,
     EventType,
+    Feed,
+    Handshake,
     SigningSecret,
     Subscriber,
     Subscription,
@@ -141,6 +145,23 @@ class SubscriberFilters(Strict):
     external_id = serializers.CharField(required=False)
 
 
+class HandshakeSerializer(serializers.ModelSerializer[Handshake]):
+    class Meta:
+        model = Handshake
+        fields = [
+            "required_at",
+            "tries",
+            "tried_at",
+            "outcome",
+            "status",
+            "error",
+            "response_body",
+            "due_at",
+            "verified_at",
+        ]
+        read_only_fields = fields
+
+
 # Not in a docstring, as above. What is asked for, whoever asks for it.
 class WishSerializer(Strict, serializers.ModelSerializer[Subscription]):
     channels = Channels(
@@ -225,6 +246,14 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         "encrypted and never shown again.",
     )
 
+    handshake = HandshakeSerializer(
+        read_only=True,
+        allow_null=True,
+        default=None,
+        help_text="How it goes with the challenge that the endpoint has to answer; null where it "
+        "need not. The last try is shown.",
+    )
+
     class Meta:
         model = Endpoint
         fields = [
@@ -241,6 +270,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             *SHAPE,
             "state",
             "disabled_reason",
+            "handshake",
             "created_at",
             "last_success_at",
             "last_failure_at",
@@ -256,7 +286,9 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         return profile
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
-        if self.instance is not None and "url" in given:
+        if self.instance is not None and self.instance.is_feed:
+            _check_feed(given)
+        elif self.instance is not None and "url" in given:
             credentials = {name: given.get(name) for name in CREDENTIALS}
             try:
                 self.instance.check_move(given["url"], **credentials)
@@ -275,7 +307,9 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             endpoint.set_credentials(**{name: changes.pop(name, None) for name in CREDENTIALS})
         except NotDecryptable as error:
             raise Conflict(f"{error} Or send headers and authentication both anew.") from error
+        before = endpoint.url
         endpoint = super().update(endpoint, changes)
+        endpoint.note_move(before)
         if wishes is not None:
             _subscribe(endpoint, wishes)
         return endpoint
@@ -316,14 +350,61 @@ class NewSecret(Strict):
         return super().validate(given)  # type: ignore[no-any-return]
 
 
-class NewEndpointSerializer(NewSecret, EndpointSerializer):
-    subscriber = OwnRow(owner="pk", queryset=Subscriber.objects.all())
+class ChangedEndpointSerializer(EndpointSerializer):
+    warnings = Warnings(help_text="What may not be meant: another endpoint with the same URL.")
 
     class Meta(EndpointSerializer.Meta):
-        fields = [*EndpointSerializer.Meta.fields, "secret", "secret_kind"]
+        fields = [*EndpointSerializer.Meta.fields, "warnings"]
+
+
+class NewEndpointSerializer(NewSecret, ChangedEndpointSerializer):
+    subscriber = OwnRow(owner="pk", queryset=Subscriber.objects.all())
+    feed = serializers.BooleanField(
+        default=False,
+        write_only=True,
+        help_text="Instead of a URL: the subscriber fetches its events from "
+        "`/subscribers/{id}/feed/`. A subscriber has one feed at most.",
+    )
+    require_handshake = serializers.BooleanField(
+        required=False,
+        write_only=True,
+        help_text="Send nothing before the endpoint has repeated a challenge.",
+    )
+
+    class Meta(EndpointSerializer.Meta):
+        fields = [
+            *ChangedEndpointSerializer.Meta.fields,
+            *["feed", "require_handshake", "secret", "secret_kind"],
+        ]
         read_only_fields = ["state", "disabled_reason"]
+        extra_kwargs = {"url": {"required": False, "trim_whitespace": False}}
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        given = super().validate(given)
+        if given["feed"]:
+            _check_feed(given)
+            if Endpoint.objects.filter(
+                subscriber=given["subscriber"], state=Endpoint.State.FEED
+            ).exists():
+                raise serializers.ValidationError(
+                    {"feed": ["The subscriber has a feed already: add subscriptions to that."]}
+                )
+        elif "url" not in given:
+            raise serializers.ValidationError(
+                {"url": [self.fields["url"].error_messages["required"]]}
+            )
+        if part(SubscriptionSettings).require_handshake:
+            if given.get("require_handshake") is False:
+                raise serializers.ValidationError(
+                    {"require_handshake": ["Here every endpoint has to answer a challenge."]}
+                )
+            given["require_handshake"] = True
+        return given
 
     def create(self, given: dict[str, Any]) -> Endpoint:
+        if given.pop("feed"):
+            return self._create_feed(given)
+        handshake = given.pop("require_handshake", False)
         wishes = given.pop("subscriptions", [])
         secret, kind = given.pop("secret", None), given.pop("secret_kind", None)
         credentials = {name: given.pop(name, None) for name in CREDENTIALS}
@@ -332,7 +413,22 @@ class NewEndpointSerializer(NewSecret, EndpointSerializer):
         endpoint.save()
         _subscribe(endpoint, wishes)
         SigningSecret.objects.issue(endpoint, secret, kind=kind)
+        if handshake:
+            Handshake.objects.require(endpoint)
         return endpoint
+
+    def _create_feed(self, given: dict[str, Any]) -> Endpoint:
+        endpoint = Feed.objects.open(given["subscriber"], given.get("description", ""))
+        _subscribe(endpoint, given.get("subscriptions", []))
+        return endpoint
+
+
+def _check_feed(given: Mapping[str, Any]) -> None:
+    refused = set(given) - {"subscriber", "description", "subscriptions", "feed"}
+    if refused:
+        raise serializers.ValidationError(
+            {name: ["A feed has none: it is fetched."] for name in refused}
+        )
 
 
 def _subscribe(endpoint: Endpoint, wishes: list[dict[str, Any]]) -> None:

@@ -1,6 +1,7 @@
 """Event types, subscribers, endpoints and their subscriptions, over HTTP."""
 
 import logging
+from collections.abc import Callable
 from typing import TypeVar
 
 from django.db import IntegrityError, connection, transaction
@@ -19,6 +20,7 @@ from subscriptions.api.errors import Conflict
 from subscriptions.api.pagination import ByName
 from subscriptions.api.schema import conflict
 from subscriptions.api.serializers import (
+    ChangedEndpointSerializer,
     EndpointFilters,
     EndpointSerializer,
     EventTypeFilters,
@@ -39,6 +41,7 @@ from subscriptions.models import (
     ApiKey,
     Endpoint,
     EventType,
+    Handshake,
     SigningSecret,
     Subscriber,
     Subscription,
@@ -50,6 +53,7 @@ Row = TypeVar("Row", bound=Model)
 Scope = ApiKey.Scope
 
 CHANGES = frozenset({"create", "partial_update", "destroy"})
+NOT_SENT_TO = conflict("It is a feed, to which nothing is sent.")
 
 
 @method_decorator(transaction.atomic, "create")
@@ -194,6 +198,25 @@ def _forget(subscriber: Subscriber) -> None:
                 },
             ),
             OpenApiExample(
+                "One that has to answer a challenge before anything is sent to it",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": ["*"],
+                    "require_handshake": True,
+                },
+            ),
+            OpenApiExample(
+                "A feed, for a subscriber that cannot be sent anything",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "feed": True,
+                    "subscriptions": ["invoice.*"],
+                },
+            ),
+            OpenApiExample(
                 "An endpoint that wants some events alone",
                 request_only=True,
                 value={
@@ -237,6 +260,10 @@ def _forget(subscriber: Subscriber) -> None:
     retrieve=extend_schema(summary="Show an endpoint"),
     partial_update=extend_schema(
         summary="Change an endpoint",
+        description="One that had to answer a challenge has to again, where its URL moves to "
+        "another host.",
+        request=EndpointSerializer,
+        responses=ChangedEndpointSerializer,
         examples=[
             OpenApiExample(
                 "Another password",
@@ -259,14 +286,17 @@ def _forget(subscriber: Subscriber) -> None:
     destroy=extend_schema(summary="Delete an endpoint; what it has not got is discarded"),
 )
 class EndpointViewSet(LockingViewSet[Endpoint]):
-    """The URLs that deliveries are POSTed to."""
+    """The URLs that deliveries are POSTed to, and feeds."""
 
-    queryset = Endpoint.objects.existing().prefetch_related("subscriptions", "signing_secrets")
+    queryset = Endpoint.objects.existing().prefetch_related(
+        "subscriptions", "signing_secrets", "handshake"
+    )
     owner = "subscriber"
     scopes = {
         **LockingViewSet.scopes,
         "pause": Scope.MANAGE,
         "resume": Scope.MANAGE,
+        "verify": Scope.MANAGE,
         "secret": Scope.MANAGE,
         "rotate_secret": Scope.MANAGE,
         "expire_secrets": Scope.MANAGE,
@@ -274,25 +304,52 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     filter_class = EndpointFilters
 
     def get_serializer_class(self) -> type[BaseSerializer[Endpoint]]:
-        return NewEndpointSerializer if self.action == "create" else EndpointSerializer
+        by_action: dict[str, type[BaseSerializer[Endpoint]]] = {
+            "create": NewEndpointSerializer,
+            "partial_update": ChangedEndpointSerializer,
+        }
+        return by_action.get(self.action, EndpointSerializer)
 
     def perform_destroy(self, endpoint: Endpoint) -> None:
         endpoint.delete_for_good()
 
-    @extend_schema(summary="Hold an endpoint's deliveries back", request=None)
+    @extend_schema(
+        summary="Hold an endpoint's deliveries back",
+        request=None,
+        responses={200: EndpointSerializer, 409: NOT_SENT_TO},
+    )
     @action(detail=True, methods=["post"])
-    @transaction.atomic
     def pause(self, request: Request, pk: str) -> Response:
-        endpoint = self.get_object()
-        endpoint.pause()
-        return Response(self.get_serializer(endpoint).data)
+        return self._change(Endpoint.pause)
 
-    @extend_schema(summary="Deliver to an endpoint again", request=None)
+    @extend_schema(
+        summary="Deliver to an endpoint again",
+        description="One that has not answered its challenge is sent it again, and becomes active "
+        "once it does.",
+        request=None,
+        responses={200: EndpointSerializer, 409: NOT_SENT_TO},
+    )
     @action(detail=True, methods=["post"])
-    @transaction.atomic
     def resume(self, request: Request, pk: str) -> Response:
+        return self._change(Endpoint.resume)
+
+    @extend_schema(
+        summary="Have an endpoint answer a challenge",
+        description="It is sent the challenge at once, and several times if need be. Until it has "
+        "repeated it, its deliveries are held; its `handshake` tells how that goes.",
+        request=None,
+        responses={200: EndpointSerializer, 409: NOT_SENT_TO},
+    )
+    @action(detail=True, methods=["post"])
+    def verify(self, request: Request, pk: str) -> Response:
+        return self._change(Handshake.objects.require)
+
+    @transaction.atomic
+    def _change(self, change: Callable[[Endpoint], None]) -> Response:
         endpoint = self.get_object()
-        endpoint.resume()
+        if endpoint.is_feed:
+            raise Conflict("Nothing is sent to a feed: it is fetched.")
+        change(endpoint)
         return Response(self.get_serializer(endpoint).data)
 
     @extend_schema(

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 
 from deliveries.emit import emit
 from deliveries.models import DeadLetter, Delivery
-from subscriptions.models import ApiKey, EventType, HistoryEntry
+from subscriptions.models import ApiKey, EventType, Feed, HistoryEntry, Subscription
 from tests.conftest import MakeEndpoint
 
 pytestmark = pytest.mark.django_db
@@ -69,11 +69,13 @@ def for_each(operation: Any, check: Callable[[Any], None]) -> None:
 @pytest.fixture
 def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
     """One of each, by the word that paths have for it."""
-    endpoint = make_endpoint(url="https://example.com/")
+    # Nobody listens where the test events go.
+    endpoint = make_endpoint(url="http://127.0.0.1:1025/")
+    Subscription.objects.create(endpoint=Feed.objects.open(endpoint.subscriber), pattern="made.*")
     EventType.objects.create(name="made.up")
     event = emit("made.up", {})
-    delivery = event.deliveries.get()
-    Delivery.objects.update(state="dead", ended_at=timezone.now())
+    delivery = event.deliveries.get(endpoint=endpoint)
+    Delivery.objects.filter(pk=delivery.pk).update(state="dead", ended_at=timezone.now())
     letter = DeadLetter.objects.create(
         delivery=delivery, reason="exhausted", died_at=timezone.now()
     )

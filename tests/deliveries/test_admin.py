@@ -3,22 +3,34 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.db.models import Model
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from deliveries.admin import DELIVERIES_SHOWN
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions import encryption
 from subscriptions.admin import ROWS_LISTED
-from subscriptions.models import ApiKey, EventType, SigningSecret, Subscriber
-from tests.conftest import MakeEndpoint, Queue
+from subscriptions.models import (
+    ApiKey,
+    Endpoint,
+    EventType,
+    Feed,
+    Handshake,
+    SigningSecret,
+    Subscriber,
+)
+from tests.conftest import MakeEndpoint
 from tests.deliveries.conftest import MakeDelivery, states
 from tests.deliveries.test_operations import ALL_STATES, in_state
+from tests.receiver import Answer, Receiver
 from tests.subscriptions.test_admin import GARBAGE, act, listed, page_of
 
 pytestmark = pytest.mark.django_db
@@ -269,27 +281,67 @@ def test_dead_letters_are_told_apart_by_whether_they_are_open(
     assert [letter.reason for letter in letters] == found  # type: ignore[attr-defined]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_endpoints_are_sent_test_events_unless_they_are_deleted(
-    admin_client: Client, make_endpoint: MakeEndpoint, queue: Queue
-) -> None:
-    endpoint, deleted = make_endpoint("nothing.else"), make_endpoint()
-    deleted.delete_for_good()
-    page = act(admin_client, ENDPOINTS, "send_test_event", endpoint, deleted)
-    delivery = Delivery.objects.get()
-    assert (delivery.endpoint_id, delivery.event.type) == (endpoint.pk, "angarium.test")
-    assert "1 of 2 endpoints sent a test event" in page
-    assert f"{DELIVERIES}?q={delivery.event_id}" in page
-    assert queue.deliveries() == {delivery.pk}
+def page_of_test(endpoint: Endpoint) -> str:
+    return reverse("admin:subscriptions_endpoint_test", args=[quote(endpoint.pk)])
 
 
-def test_many_test_events_are_shown_together(
-    admin_client: Client, make_endpoint: MakeEndpoint
+def test_a_test_event_is_shown_beside_its_answer_escaped(
+    admin_client: Client, make_endpoint: MakeEndpoint, receiver: Receiver
 ) -> None:
-    page = act(admin_client, ENDPOINTS, "send_test_event", make_endpoint(), make_endpoint())
-    assert "2 of 2 endpoints sent a test event" in page
-    assert f"{DELIVERIES}?q=angarium.test" in page
-    assert len(listed(admin_client, DELIVERIES, q="angarium.test")) == 2
+    receiver.answers["/hook"] = lambda *_: Answer(500, HOSTILE.encode(), {"X-Hint": HOSTILE})
+    endpoint = make_endpoint(url=receiver.url())
+    endpoint.set_credentials(headers={"X-Tenant": "isfahan"})
+    endpoint.save()
+    url = page_of_test(endpoint)
+    assert url in admin_client.get(page_of(endpoint)).content.decode()
+    assert admin_client.get(url).status_code == 200
+    assert receiver.received == []
+    page = admin_client.post(url).content.decode()
+    [request] = receiver.received
+    assert HOSTILE not in page
+    assert "isfahan" not in page
+    assert page.count(escape(HOSTILE)) == 2
+    assert request.id in page
+    assert escape(request.body.decode()) in page
+    assert "answered 500 Internal Server Error" in page
+
+
+def test_why_no_test_event_is_sent_is_said(
+    admin_client: Client, make_endpoint: MakeEndpoint, subscriber: Subscriber
+) -> None:
+    endpoint = make_endpoint()
+    Handshake.objects.require(endpoint)
+    page = admin_client.post(page_of_test(endpoint)).content.decode()
+    assert "has not answered its challenge" in page
+    feed = Feed.objects.open(subscriber)
+    assert admin_client.get(page_of_test(feed)).status_code == 404
+    assert page_of_test(feed) not in admin_client.get(page_of(feed)).content.decode()
+    endpoint.delete_for_good()
+    assert admin_client.post(page_of_test(endpoint)).status_code == 403
+    for unknown in ("nonsense", "ep_" + "0" * 32):
+        url = reverse("admin:subscriptions_endpoint_test", args=[unknown])
+        assert admin_client.post(url).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("permission", "status"), [("view_endpoint", 403), ("change_endpoint", 200)]
+)
+def test_a_test_event_takes_the_permission_to_change_the_endpoint(
+    client: Client,
+    make_endpoint: MakeEndpoint,
+    receiver: Receiver,
+    permission: str,
+    status: int,
+) -> None:
+    endpoint = make_endpoint(url=receiver.url())
+    user = User.objects.create_user("clerk", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_endpoint", permission]))
+    client.force_login(user)
+    for method in (client.get, client.post):
+        assert method(page_of_test(endpoint)).status_code == status
+    assert len(receiver.received) == (status == 200)
+    shown = client.get(page_of(endpoint)).content.decode()
+    assert (page_of_test(endpoint) in shown) == (status == 200)
 
 
 def test_an_endpoint_leads_to_its_deliveries(admin_client: Client, dead: Delivery) -> None:

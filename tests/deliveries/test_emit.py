@@ -8,7 +8,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from deliveries.emit import IdempotencyConflict, InvalidEvent, emit, emit_test_event
+from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.models import Delivery, Event
 from subscriptions.event_types import InvalidEventType
 from subscriptions.models import Endpoint, Subscriber
@@ -291,13 +291,3 @@ class TestPublishing:
         assert event.fanned_out_at is None
         assert not Delivery.objects.exists()
         assert queue.messages("housekeeping") == [("deliveries.fan_out", [event.pk])]
-
-
-def test_a_test_event_reaches_its_endpoint_whatever_that_subscribes_to(
-    make_endpoint: MakeEndpoint,
-) -> None:
-    endpoint = make_endpoint("nothing.like.it")
-    make_endpoint("*")
-    event = emit_test_event(endpoint)
-    assert event.type == "angarium.test"
-    assert event.deliveries.get().endpoint == endpoint

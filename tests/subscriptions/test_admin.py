@@ -3,7 +3,7 @@ import json
 import logging
 import re
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib import admin
@@ -23,12 +23,14 @@ from subscriptions.models import (
     ApiKey,
     Endpoint,
     EventType,
+    Feed,
+    Handshake,
     SigningSecret,
     Subscriber,
     Subscription,
 )
 from subscriptions.shapes import Payload, Shape
-from tests.conftest import MakeEndpoint
+from tests.conftest import Configure, MakeEndpoint
 from webhooks.formats import Format
 from webhooks.keys import Kind
 from webhooks.profiles import NO_ED25519
@@ -67,13 +69,15 @@ def formset(patterns: list[str]) -> dict[str, str]:
     return data
 
 
-def new_endpoint(subscriber: Subscriber) -> dict[str, str]:
+def new_endpoint(subscriber: Subscriber, **fields: str) -> dict[str, str]:
     """The form of a new endpoint, as a browser posts it."""
     return {
         "subscriber": subscriber.pk,
         "url": "https://example.com/",
         "signature_profile": "standard",
         "secret_kind": "hmac",
+        **formset(["*"]),
+        **fields,
     }
 
 
@@ -617,7 +621,7 @@ def staff_client(client: Client) -> Callable[..., Client]:
     ("permission", "actions"),
     [
         ("view_endpoint", []),
-        ("change_endpoint", ["send_test_event", "pause", "resume"]),
+        ("change_endpoint", ["pause", "resume", "verify"]),
         ("add_signingsecret", ["rotate_secret", "rotate_to_ed25519", "expire_secrets"]),
         ("reveal_signingsecret", ["reveal_secret"]),
         ("delete_endpoint", ["delete_for_good"]),
@@ -650,6 +654,141 @@ def test_a_long_list_takes_no_more_queries_than_a_short_one(
             assert len(listed(admin_client, url)) >= rows
         counts.append(len(captured))
     assert counts[0] == counts[1]
+
+
+ADD = reverse("admin:subscriptions_endpoint_add")
+
+
+@pytest.mark.parametrize(
+    ("ticked", "required", "state"),
+    [
+        ({}, False, "active"),
+        ({"require_handshake": "on"}, False, "unverified"),
+        ({}, True, "unverified"),
+    ],
+)
+def test_a_new_endpoint_is_challenged_where_the_form_or_the_setting_says_so(
+    admin_client: Client,
+    subscriber: Subscriber,
+    configure: Configure,
+    ticked: dict[str, str],
+    required: bool,
+    state: str,
+) -> None:
+    configure(REQUIRE_HANDSHAKE=required)
+    admin_client.post(ADD, new_endpoint(subscriber, **ticked))
+    endpoint = Endpoint.objects.get()
+    assert endpoint.state == state
+    assert Handshake.objects.filter(endpoint=endpoint).exists() == (state == "unverified")
+
+
+def test_chosen_endpoints_are_challenged_and_feeds_left_alone(
+    admin_client: Client, make_endpoint: MakeEndpoint, subscriber: Subscriber
+) -> None:
+    endpoint, feed = make_endpoint(), Feed.objects.open(subscriber)
+    for action, done in [("verify", "challenged"), ("pause", "paused"), ("resume", "resumed")]:
+        page = act(admin_client, ENDPOINTS, action, endpoint, feed)
+        assert f"1 of 2 endpoints {done}" in page
+    endpoint.refresh_from_db()
+    feed.refresh_from_db()
+    assert (endpoint.state, feed.state) == ("unverified", "feed")
+
+
+def test_one_that_moves_to_another_host_is_challenged_anew(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(url="https://example.com/")
+    now = timezone.now()
+    Handshake.objects.create(endpoint=endpoint, required_at=now, verified_at=now)
+    change(admin_client, endpoint, url="https://example.com/elsewhere")
+    endpoint.refresh_from_db()
+    assert endpoint.state == "active"
+    change(admin_client, endpoint, url="https://other.example.com/")
+    endpoint.refresh_from_db()
+    assert endpoint.state == "unverified"
+
+
+@pytest.mark.parametrize(
+    ("handshake", "shown"),
+    [
+        (None, ["not required"]),
+        ({}, ["about to be sent"]),
+        ({"verified_at": True}, ["verified <time"]),
+        (
+            {"tried_at": True, "tries": 2, "status": 200, "error": "no <echo>", "due_at": True},
+            ["try 2", "no &lt;echo&gt; (200)"],
+        ),
+        (
+            {"tried_at": True, "tries": 5, "error": "no", "response_body": "<script>"},
+            ["try 5", "it was the last", "&lt;script&gt;"],
+        ),
+    ],
+)
+def test_an_endpoints_page_tells_how_it_goes_with_its_challenge(
+    admin_client: Client,
+    make_endpoint: MakeEndpoint,
+    handshake: dict[str, Any] | None,
+    shown: list[str],
+) -> None:
+    endpoint, now = make_endpoint(), timezone.now()
+    if handshake is not None:
+        columns = {name: now if value is True else value for name, value in handshake.items()}
+        Handshake.objects.create(endpoint=endpoint, required_at=now, **columns)
+    page = admin_client.get(page_of(endpoint)).content.decode()
+    assert [words for words in shown if words not in page] == []
+    assert "<script>" not in page
+
+
+def test_a_url_that_the_subscriber_has_is_warned_of(
+    admin_client: Client, make_endpoint: MakeEndpoint, subscriber: Subscriber
+) -> None:
+    there = make_endpoint(url="https://EXAMPLE.com:443/hook")
+    page = admin_client.post(ADD, new_endpoint(subscriber)).content.decode()
+    assert f"has this URL already ({there.pk})" in page
+    assert Endpoint.objects.count() == 2
+
+
+def test_subscribers_are_given_a_feed_each_and_no_second_one(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    other = Subscriber.objects.create(name="Khadija")
+    Feed.objects.open(other)
+    page = act(
+        admin_client,
+        reverse("admin:subscriptions_subscriber_changelist"),
+        "add_feed",
+        subscriber,
+        other,
+    )
+    assert "1 of 2 subscribers given a feed" in page
+    feed = Feed.objects.get(endpoint__subscriber=subscriber).endpoint
+    assert page_of(feed) in page
+
+
+def test_a_feeds_page_takes_its_subscriptions_and_nothing_that_concerns_sending(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    feed = Feed.objects.open(subscriber)
+    page = admin_client.get(page_of(feed)).content.decode()
+    for name in ("url", "format", "headers", "max_in_flight", "batch_events"):
+        assert f'name="{name}"' not in page
+    forged = {**formset(["invoice.*"]), "url": "https://example.com/", "headers": "X-A: b"}
+    assert admin_client.post(page_of(feed), forged).status_code == 302
+    feed.refresh_from_db()
+    assert (feed.url, feed.state, feed.credentials) == ("", "feed", None)
+    assert feed.subscriptions.get().pattern == "invoice.*"
+    assert ">feed</span>" in admin_client.get(ENDPOINTS).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("permission", "offered"), [("add_endpoint", True), ("change_endpoint", False)]
+)
+def test_giving_a_feed_takes_the_permission_to_add_an_endpoint(
+    staff_client: Callable[..., Client], subscriber: Subscriber, permission: str, offered: bool
+) -> None:
+    client = staff_client("view_subscriber", permission)
+    page = client.get(reverse("admin:subscriptions_subscriber_changelist")).content.decode()
+    assert ("add_feed" in page) == offered
 
 
 SUBSCRIPTIONS = reverse("admin:subscriptions_subscription_changelist")

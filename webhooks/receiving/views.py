@@ -11,6 +11,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
 from webhooks import signing
+from webhooks.handshake import HANDSHAKE_TYPE, NoChallenge, challenge_in
 from webhooks.receiving.handlers import Handler
 from webhooks.receiving.messages import NotAnEvent, read
 from webhooks.receiving.models import ReceivedMessage
@@ -47,7 +48,8 @@ def webhook(
     The view answers 204 once the handler has returned; a message that has been handled before is
     acknowledged without calling it again. The record of the message and what the handler writes
     are one transaction: where the handler raises, neither is kept, the answer is 500, and the
-    sender tries again. The handler is called for each event of a batch, all in one transaction.
+    sender tries again. The handler is called for each event of a batch, all in one transaction, and
+    not for the challenge of a handshake, which the view answers by itself.
     Answers 401 to what is not verified, 400 to what is no event, 411 to a body in chunks, of which
     WSGI tells Django nothing, 413 to more than `max_bytes`, compressed or not, and 415 to another
     compression than gzip.
@@ -65,12 +67,14 @@ def webhook(
         def view(request: HttpRequest) -> HttpResponse:
             try:
                 messages = read(verify(request, _body(request, max_bytes)))
+                if messages and messages[0].type == HANDSHAKE_TYPE:
+                    return JsonResponse({"challenge": challenge_in(messages[0].data)})
             except NoBody as error:
                 return _refusal(error.status, str(error))
             except signing.VerificationFailed as error:
                 logger.warning("%s: refused a webhook: %s", source, error)
                 return _refusal(401, "The webhook is not verified.")
-            except NotAnEvent as error:
+            except (NotAnEvent, NoChallenge) as error:
                 return _refusal(400, str(error))
             try:
                 with transaction.atomic():

@@ -146,11 +146,16 @@ def redacted(outcome: Outcome, secrets: tuple[str, ...]) -> Outcome:
 
     The beginning of one, where the body was cut off, is blotted out as well.
     """
-    body = outcome.response_body
+    body = blotted(outcome.response_body, secrets)
+    return outcome if body == outcome.response_body else replace(outcome, response_body=body)
+
+
+def blotted(text: str, secrets: tuple[str, ...]) -> str:
+    """A text that may have been cut off, without the secrets in it."""
     for secret in secrets:
         if len(secret) >= MIN_REDACTED:
-            body = _without_beginning(body.replace(secret, REDACTION), secret)
-    return outcome if body == outcome.response_body else replace(outcome, response_body=body)
+            text = _without_beginning(text.replace(secret, REDACTION), secret)
+    return text
 
 
 def _without_beginning(body: str, secret: str) -> str:

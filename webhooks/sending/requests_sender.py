@@ -1,10 +1,12 @@
 """The sender that uses requests: one exchange at a time, from any thread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
+from urllib.parse import urlsplit
 
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
@@ -17,17 +19,39 @@ from webhooks.sending.exchange import Deadline, Exchange
 from webhooks.sending.headers import InvalidHeader, check_headers
 from webhooks.sending.names import Resolve, resolve
 from webhooks.sending.outcome import (
+    REDACTION,
     Limits,
     Outcome,
     OutcomeKind,
     OutgoingRequest,
     answered,
+    blotted,
     failed,
     redacted,
 )
 from webhooks.sending.proxy import EgressProxy
 from webhooks.sending.tokens import Answer, Tokens, authorized
 from webhooks.sending.tunnel import TunnelDialer
+
+
+@dataclass(slots=True)
+class SeenHeaders:
+    """The headers of an exchange for a person to see: what credentials sent is blotted out."""
+
+    request: dict[str, str] = field(default_factory=dict)
+    response: dict[str, str] = field(default_factory=dict)
+
+    def note_request(self, url: str, headers: Mapping[str, str], credentials: Credentials) -> None:
+        hidden = {name.lower() for name in credentials.headers}
+        shown = {
+            name: REDACTION if name.lower() in hidden else value for name, value in headers.items()
+        }
+        self.request = {"Host": urlsplit(url).netloc, **shown}
+
+    def note_response(self, headers: Mapping[str, str], credentials: Credentials) -> None:
+        self.response = {
+            name: blotted(value, credentials.secrets) for name, value in headers.items()
+        }
 
 
 class RequestsSender:
@@ -67,11 +91,14 @@ class RequestsSender:
         # A token takes half the time at most, which leaves the other half to those who wait for it.
         self._tokens = Tokens(self._start, timeout=limits.timeout / 2)
 
-    def send(self, request: OutgoingRequest) -> Outcome:
-        """POST, and tell what came of it: whatever goes wrong is an outcome, not an exception."""
+    def send(self, request: OutgoingRequest, seen: SeenHeaders | None = None) -> Outcome:
+        """POST, and tell what came of it: whatever goes wrong is an outcome, not an exception.
+
+        The headers are noted in `seen`, as far as it comes to them.
+        """
         grant = request.credentials and request.credentials.oauth2
         if not grant:
-            return self._post(request)
+            return self._post(request, seen)
         began = monotonic()
         answer: Future[Answer] = Future()
         self._tokens.get(grant, answer.set_result)
@@ -79,7 +106,7 @@ class RequestsSender:
         if isinstance(token, Outcome):
             return token
         left = self._limits.timeout - (monotonic() - began)
-        outcome = self._post(authorized(request, token, timeout=left))
+        outcome = self._post(authorized(request, token, timeout=left), seen)
         if outcome.status == 401:
             self._tokens.forget(grant, token)
         return outcome
@@ -92,7 +119,7 @@ class RequestsSender:
     def _start(self, request: OutgoingRequest, done: Callable[[Outcome], None]) -> None:
         done(self._post(request))
 
-    def _post(self, request: OutgoingRequest) -> Outcome:
+    def _post(self, request: OutgoingRequest, seen: SeenHeaders | None = None) -> Outcome:
         started = monotonic()
         credentials = request.credentials or Credentials()
 
@@ -103,7 +130,7 @@ class RequestsSender:
             target = parse_url(request.url, self._policy)
             check_headers(request.headers)
             check_headers(credentials.headers)
-            response, body = self._exchange(target, request, credentials)
+            response, body = self._exchange(target, request, credentials, seen)
         except InvalidEndpointUrl as error:
             return failed(OutcomeKind.ADDRESS_REFUSED, str(error), duration_ms=elapsed())
         except InvalidHeader as error:
@@ -121,7 +148,11 @@ class RequestsSender:
         return redacted(outcome, credentials.secrets)
 
     def _exchange(
-        self, target: Target, request: OutgoingRequest, credentials: Credentials
+        self,
+        target: Target,
+        request: OutgoingRequest,
+        credentials: Credentials,
+        seen: SeenHeaders | None,
     ) -> tuple[requests.Response, bytes]:
         limits = self._limits
         timeout = limits.timeout if request.timeout is None else request.timeout
@@ -140,12 +171,16 @@ class RequestsSender:
         ).prepare()
         # requests decodes some of the escapes; the URL is to arrive as it was registered.
         prepared.url = target.url
+        if seen is not None:
+            seen.note_request(target.url, prepared.headers, credentials)
         response = self._adapter.send(
             prepared,
             stream=True,
             timeout=ExchangeTimeout(exchange, timeout),  # type: ignore[arg-type]
             cert=credentials.certificate,  # type: ignore[arg-type]
         )
+        if seen is not None:
+            seen.note_response(response.headers, credentials)
         exchange.max_received = exchange.received + limits.max_response_bytes
         kept = request.kept_response_bytes or limits.kept_response_bytes
         return response, self._read(response)[:kept]

@@ -17,6 +17,7 @@ from subscriptions.models import (
     ApiKey,
     Endpoint,
     EventType,
+    Feed,
     SigningSecret,
     Subscriber,
     Subscription,
@@ -63,11 +64,12 @@ def move_in(name: str) -> Tenant:
     SigningSecret.objects.issue(endpoint)
     Subscription.objects.create(endpoint=endpoint, pattern="shared.*")
     subscription = Subscription.objects.create(endpoint=endpoint, pattern=f"{name}.*")
+    Subscription.objects.create(endpoint=Feed.objects.open(subscriber), pattern=f"{name}.paid")
     event = emit(
         f"{name}.paid", {"whose": name}, subscriber=subscriber, idempotency_key=f"{name}-key"
     )
     now = timezone.now()
-    delivery = Delivery.objects.get(event=event)
+    delivery = Delivery.objects.get(event=event, endpoint=endpoint)
     Delivery.objects.filter(pk=delivery.pk).update(state="dead", ended_at=now, attempt_number=1)
     Attempt.objects.create(
         delivery=delivery,
@@ -310,7 +312,7 @@ def test_an_event_for_everybody_shows_one_s_own_deliveries_alone(
     listed = bound.send("get", "/api/v1/events/").json()["results"]
     assert {one["id"]: one["delivery_count"] for one in listed} == {
         shared.pk: 1,
-        ours[Event]: 1,
+        ours[Event]: 2,
     }
 
 
@@ -377,7 +379,10 @@ def test_a_subscriber_s_keys_go_with_it_and_never_become_everybody_s(api: APICli
 def test_one_s_own_can_be_managed(bound: Watch, ours: Tenant) -> None:
     endpoint = f"/api/v1/endpoints/{ours[Endpoint]}/"
     for method, path in [
-        *[("post", f"{endpoint}{action}/") for action in ("pause", "resume", "rotate-secret")],
+        *[
+            ("post", f"{endpoint}{action}/")
+            for action in ("pause", "resume", "verify", "rotate-secret")
+        ],
         ("get", f"{endpoint}secret/"),
         ("post", f"/api/v1/deliveries/{ours[Delivery]}/retry/"),
         ("delete", f"/api/v1/subscriptions/{ours[Subscription]}/"),

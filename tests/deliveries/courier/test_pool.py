@@ -15,6 +15,7 @@ from deliveries import sweeps
 from deliveries.bell import DELIVER
 from deliveries.emit import emit
 from deliveries.models import Attempt, Delivery
+from subscriptions.models import Handshake
 from tests import processes
 from tests.conftest import MakeEndpoint
 from tests.deliveries.conftest import states
@@ -83,6 +84,29 @@ def test_a_delivery_with_a_countdown_is_sent_when_it_is_over(
     ring(now)
     receiver.wait_for(2)
     assert arrivals["/now"] < due <= arrivals["/later"]
+    wait_until_all_is_acknowledged()
+    assert all_delivered()
+
+
+def test_silent_endpoints_that_are_challenged_keep_no_delivery_waiting(
+    worker: Process,
+    make_endpoint: MakeEndpoint,
+    make_unrung: MakeUnrung,
+    receiver: Receiver,
+    turnstile: Turnstile,
+) -> None:
+    receiver.answers["/silent"] = turnstile
+    challenged = [make_endpoint("none.such", url=receiver.url("/silent")) for _ in range(5)]
+    for endpoint in challenged:
+        Handshake.objects.require(endpoint)
+    receiver.wait_for(5, path="/silent")
+    [delivery] = make_unrung()
+    ring(delivery)
+    receiver.wait_for(1, path="/hook")
+    assert turnstile.inside == 5
+    turnstile.open()
+    tried = Handshake.objects.filter(error="the answer does not repeat the challenge")
+    wait_until(lambda: tried.count() == 5, "the record of the challenges")
     wait_until_all_is_acknowledged()
     assert all_delivered()
 

@@ -58,6 +58,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "ordered": False,
         "state": "active",
         "disabled_reason": "",
+        "handshake": None,
         "last_success_at": None,
         "last_failure_at": None,
         "failing_since": None,
@@ -82,6 +83,7 @@ def test_an_endpoint_is_added_with_what_it_asks_for_and_its_secret_is_shown_once
     endpoint = Endpoint.objects.get()
     added = response.json()
     secret = added.pop("secret")
+    assert added.pop("warnings") == []
     assert secret == SigningSecret.objects.get(endpoint=endpoint).reveal()
     assert added == shown(
         id=endpoint.pk,

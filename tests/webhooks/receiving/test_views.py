@@ -5,6 +5,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from traceback import TracebackException
 from typing import Any
 
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.django_db
 SECRET, OTHER = generate_secret(), generate_secret()
 PRIVATE = generate_secret(Kind.ED25519)
 PUBLIC = signing_key(PRIVATE).public
+# Tests have the bytes in their names, which must be the same in every process of pytest-xdist.
+compressed = partial(gzip.compress, mtime=0)
 EVENT = {"type": "invoice.paid", "timestamp": "2026-07-01T12:00:00Z", "data": {"amount": 100}}
 
 
@@ -158,7 +161,7 @@ def post_compressed(view: View, body: bytes, *, encoding: str = "gzip") -> HttpR
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
 def test_a_body_in_gzip_is_verified_as_it_was_before(inbox: Inbox, encoding: str) -> None:
-    body = gzip.compress(json.dumps(EVENT).encode())
+    body = compressed(json.dumps(EVENT).encode())
     assert post_compressed(inbox.view, body, encoding=encoding).status_code == 204
     assert inbox.messages[0].data == EVENT["data"]
 
@@ -167,12 +170,12 @@ def test_a_body_in_gzip_is_verified_as_it_was_before(inbox: Inbox, encoding: str
     ("body", "encoding", "status"),
     [
         (b"{}", "gzip", 400),
-        (gzip.compress(json.dumps(EVENT).encode())[:-4], "gzip", 400),
-        (gzip.compress(json.dumps(EVENT).encode()) + b"more", "gzip", 400),
-        (gzip.compress(b"{}"), "gzip", 401),
+        (compressed(json.dumps(EVENT).encode())[:-4], "gzip", 400),
+        (compressed(json.dumps(EVENT).encode()) + b"more", "gzip", 400),
+        (compressed(b"{}"), "gzip", 401),
         (b"{}", "br", 415),
         (b"{}", "gzip, gzip", 415),
-        (gzip.compress(bytes(10_001)), "gzip", 413),
+        (compressed(bytes(10_001)), "gzip", 413),
     ],
 )
 def test_what_is_compressed_in_another_way_or_to_no_end_is_refused(
@@ -183,7 +186,7 @@ def test_what_is_compressed_in_another_way_or_to_no_end_is_refused(
 
 
 def test_of_a_compressed_bomb_no_more_is_unpacked_than_may_be(inbox: Inbox) -> None:
-    bomb = gzip.compress(bytes(9_000_000))
+    bomb = compressed(bytes(9_000_000))
     assert len(bomb) < 10_000
     tracemalloc.start()
     try:
@@ -221,6 +224,31 @@ def test_a_batch_is_handled_wholly_or_not_at_all(inbox: Inbox) -> None:
 def test_a_batch_of_anything_but_events_is_refused(inbox: Inbox, item: Any) -> None:
     assert post(inbox.view, {**BATCH, "data": [item]}).status_code == 400
     assert inbox.messages == []
+
+
+CHALLENGE = {**EVENT, "type": "angarium.handshake", "data": {"challenge": "abc"}}
+
+
+def test_a_challenge_is_repeated_without_the_handler_and_as_often_as_it_comes(
+    inbox: Inbox,
+) -> None:
+    for _ in range(2):
+        response = post(inbox.view, CHALLENGE)
+        assert response.status_code == 200
+        assert json.loads(response.content) == {"challenge": "abc"}
+    assert inbox.messages == []
+    assert not ReceivedMessage.objects.exists()
+
+
+def test_a_challenge_that_is_not_verified_is_not_repeated(inbox: Inbox) -> None:
+    response = post(inbox.view, CHALLENGE, secret=OTHER)
+    assert response.status_code == 401
+    assert b"abc" not in response.content
+
+
+@pytest.mark.parametrize("data", [None, {}, "abc", {"challenge": 5}])
+def test_a_handshake_without_a_challenge_is_refused(inbox: Inbox, data: Any) -> None:
+    assert post(inbox.view, {**CHALLENGE, "data": data}).status_code == 400
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_verified(inbox: Inbox) -> None:
