@@ -15,12 +15,12 @@ class Migration(migrations.Migration):
             field=models.CharField(
                 choices=[
                     ("standard", "Standard Webhooks"),
-                    ("github", "with one in GitHub's style: X-Hub-Signature-256"),
-                    ("stripe", "with one in Stripe's style: Stripe-Signature"),
-                    ("slack", "with one in Slack's style: X-Slack-Signature"),
+                    ("github", "GitHub's style beside it: X-Hub-Signature-256"),
+                    ("stripe", "Stripe's style beside it: Stripe-Signature"),
+                    ("slack", "Slack's style beside it: X-Slack-Signature"),
                 ],
                 default="standard",
-                help_text="Standard Webhooks, or beside it the style of another sender for a receiver that knows that one.",
+                help_text="How deliveries are signed: after Standard Webhooks, and beside it in the style of another sender, for a receiver that has long verified that one.",
                 max_length=10,
             ),
         ),
