@@ -45,9 +45,9 @@ OUTCOMES = [(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
 
 SIGNATURE_PROFILES = [
     (Profile.STANDARD.value, "Standard Webhooks"),
-    (Profile.GITHUB.value, "with one in GitHub's style: X-Hub-Signature-256"),
-    (Profile.STRIPE.value, "with one in Stripe's style: Stripe-Signature"),
-    (Profile.SLACK.value, "with one in Slack's style: X-Slack-Signature"),
+    (Profile.GITHUB.value, "GitHub's style beside it: X-Hub-Signature-256"),
+    (Profile.STRIPE.value, "Stripe's style beside it: Stripe-Signature"),
+    (Profile.SLACK.value, "Slack's style beside it: X-Slack-Signature"),
 ]
 
 
@@ -336,8 +336,8 @@ class Endpoint(models.Model):
         max_length=10,
         choices=SIGNATURE_PROFILES,
         default=Profile.STANDARD.value,
-        help_text="Standard Webhooks, or beside it the style of another sender for a receiver that "
-        "knows that one.",
+        help_text="How deliveries are signed: after Standard Webhooks, and beside it in the style "
+        "of another sender, for a receiver that has long verified that one.",
     )
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."

@@ -52,8 +52,10 @@ def signs_with(profile: str, kind: str) -> bool:
 
 def key_of(profile: str, secret: str) -> SigningKey:
     """The key in a secret with which a profile signs. Raises InvalidSecret."""
-    if profile == Profile.STANDARD:
-        return signing_key(secret)
+    return signing_key(secret) if profile == Profile.STANDARD else _text_key(secret)
+
+
+def _text_key(secret: str) -> HmacKey:
     if secret.startswith((PRIVATE_PREFIX, PUBLIC_PREFIX)):
         raise InvalidSecret(NO_ED25519)
     if not TEXT.fullmatch(secret):
@@ -68,7 +70,7 @@ def headers(
 
     Where there is room for one signature, it is of the oldest secret: the receiver knows that one,
     and has until it expires to learn the next. webhook-signature has all secrets of its own form,
-    and is left out where there is none. Raises as `key_of` and `signing.sign` do.
+    and is left out where there is none. Raises InvalidSecret, or as `signing.sign` does.
     """
     sign = _SIGN.get(profile)
     if sign is None:
@@ -77,7 +79,7 @@ def headers(
     signed = signing.headers(message_id, timestamp, body, standard)
     if not standard:
         del signed["webhook-signature"]
-    return signed | sign(timestamp, body, secrets)
+    return signed | sign(timestamp, body, [_text_key(secret) for secret in secrets])
 
 
 def _is_standard(secret: str) -> bool:
@@ -88,32 +90,32 @@ def _is_standard(secret: str) -> bool:
     return True
 
 
-def _github(timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+def _github(timestamp: int, body: bytes, keys: Sequence[HmacKey]) -> dict[str, str]:
     # "Validating webhook deliveries" in GitHub's documentation.
-    return {"x-hub-signature-256": f"sha256={_signature(secrets[-1], body)}"}
+    return {"x-hub-signature-256": f"sha256={_signature(keys[-1], body)}"}
 
 
-def _stripe(timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+def _stripe(timestamp: int, body: bytes, keys: Sequence[HmacKey]) -> dict[str, str]:
     # "Verify webhook signatures manually" in Stripe's documentation.
     content = b"%d.%b" % (timestamp, body)
-    signatures = [f"v1={_signature(secret, content)}" for secret in secrets]
+    signatures = [f"v1={_signature(key, content)}" for key in keys]
     return {"stripe-signature": ",".join([f"t={timestamp}", *signatures])}
 
 
-def _slack(timestamp: int, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
+def _slack(timestamp: int, body: bytes, keys: Sequence[HmacKey]) -> dict[str, str]:
     # "Verifying requests from Slack" in Slack's documentation.
     content = b"v0:%d:%b" % (timestamp, body)
     return {
         "x-slack-request-timestamp": str(timestamp),
-        "x-slack-signature": f"v0={_signature(secrets[-1], content)}",
+        "x-slack-signature": f"v0={_signature(keys[-1], content)}",
     }
 
 
-def _signature(secret: str, content: bytes) -> str:
-    return hmac.digest(secret.encode(), content, hashlib.sha256).hex()
+def _signature(key: HmacKey, content: bytes) -> str:
+    return hmac.digest(key.key, content, hashlib.sha256).hex()
 
 
-_SIGN: dict[str, Callable[[int, bytes, Sequence[str]], dict[str, str]]] = {
+_SIGN: dict[str, Callable[[int, bytes, Sequence[HmacKey]], dict[str, str]]] = {
     Profile.GITHUB: _github,
     Profile.STRIPE: _stripe,
     Profile.SLACK: _slack,

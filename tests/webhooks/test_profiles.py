@@ -188,6 +188,8 @@ class TestSecrets:
         for secret in (private, signing_key(private).public):
             with pytest.raises(InvalidSecret, match="Standard Webhooks profile"):
                 key_of(style, secret)
+            with pytest.raises(InvalidSecret, match="Standard Webhooks profile"):
+                profiles.headers(style, "evt_1", NOW, BODY, [secret])
         assert not signs_with(style, Kind.ED25519)
         assert signs_with(style, Kind.HMAC)
 
