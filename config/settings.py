@@ -206,6 +206,7 @@ ANGARIUM_VARIABLES = {
     "API_RATE": env.str,
     "BLOCKED_NETWORKS": env.list,
     "CA_BUNDLE": env.str,
+    "CATALOGUE_AGE": env.float,
     "CONNECT_TIMEOUT": env.float,
     "COURIER_GRACE": env.float,
     "DEAD_LETTER_RETENTION": env.float,
@@ -230,6 +231,7 @@ ANGARIUM_VARIABLES = {
     "RETRY_SCHEDULE": numbers,
     "SECRET_OVERLAP": env.float,
     "TIMEOUT": env.float,
+    "UNKNOWN_EVENT_TYPES": env.str,
     "USER_AGENT": env.str,
 }
 ANGARIUM = {

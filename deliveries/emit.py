@@ -14,6 +14,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.fan_out import write_event
 from deliveries.models import Event
 from subscriptions import event_types
+from subscriptions.catalogue import check_event
 from subscriptions.channels import InvalidChannels, normalized
 from subscriptions.conf import part
 from subscriptions.filtering import note_failures, sift
@@ -60,9 +61,9 @@ def emit(
     FAN_OUT_INLINE_LIMIT, or their filters take long, it is 0 as yet, and the `fan_out` task makes
     them.
 
-    Raises webhooks.payloads.InvalidPayload for data that is not JSON or too large,
-    subscriptions.event_types.InvalidEventType, IdempotencyConflict, or InvalidEvent. All of them
-    are ValueErrors, and nothing has been written then.
+    Raises webhooks.payloads.InvalidPayload for data that is not JSON, too large, or not as the
+    event type's schema says; subscriptions.event_types.InvalidEventType, IdempotencyConflict, or
+    InvalidEvent. All of them are ValueErrors, and nothing has been written then.
     """
     settings = part(DeliverySettings)
     event_types.check_name(type)
@@ -72,6 +73,7 @@ def emit(
     _check_key("ordering_key", ordering_key)
     payload = payloads.encode(data, max_bytes=settings.max_payload_bytes)
     owner = _subscriber_id(subscriber)
+    check_event(type, payload, subscriber=owner)
 
     limit = settings.fan_out_inline_limit
     matches = endpoints_matching(type, subscriber=owner, channels=on_channels, limit=limit + 1)

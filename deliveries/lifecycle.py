@@ -32,9 +32,6 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 FINAL = frozenset({State.DELIVERED, State.DEAD, State.DISCARDED})
 """The states in which nothing more happens by itself."""
 
-THROTTLED = frozenset({429, 503})
-"""The statuses with which an endpoint may say when to come back."""
-
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -76,7 +73,7 @@ def verdict(
         tries,
         settings.retry_schedule,
         stretch=settings.jitter * random(),
-        retry_after=outcome.retry_after if outcome.status in THROTTLED else None,
+        retry_after=outcome.retry_after,
         retry_after_max=settings.retry_after_max,
     )
     if wait is not None:

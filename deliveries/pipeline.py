@@ -53,9 +53,9 @@ CLAIM = """
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
                delivery.round_start, delivery.batch_size, delivery.ordering_key, delivery.state,
-               endpoint.url,
-               endpoint.max_in_flight, endpoint.credentials, endpoint.format, endpoint.payload,
-               endpoint.projection, endpoint.gzip_above,
+               endpoint.url, endpoint.max_in_flight, endpoint.credentials,
+               endpoint.signature_profile, endpoint.format, endpoint.payload, endpoint.projection,
+               endpoint.gzip_above,
                coalesce(endpoint.batch_events, delivery.batch_size) IS NOT NULL AS batched
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
@@ -65,7 +65,7 @@ CLAIM = """
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           claimed.credentials,
+           claimed.credentials, claimed.signature_profile,
            claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
            event.id, event.type, event.occurred_at, event.payload
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
@@ -176,6 +176,7 @@ class Claim:
     """The endpoint's signing secrets, newest first, as they are stored: encrypted."""
     credentials: str | None = field(repr=False)
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
+    signature_profile: str
     shape: Shape
     events: tuple[ClaimedEvent, ...]
     """One, or those of a batch."""
@@ -208,15 +209,16 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
 
 
 def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
-    url, max_in_flight, secrets, credentials = row[6:10]
+    url, max_in_flight, secrets, credentials, signature_profile = row[6:11]
     return Claim(
         lease=Lease(*row[:6]),
         url=url,
         max_in_flight=max_in_flight,
         secrets=secrets,
         credentials=credentials,
-        shape=Shape.of(*row[10:15]),
-        events=(ClaimedEvent(*row[15:]), *others),
+        signature_profile=signature_profile,
+        shape=Shape.of(*row[11:16]),
+        events=(ClaimedEvent(*row[16:]), *others),
     )
 
 

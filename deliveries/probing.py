@@ -27,6 +27,7 @@ def probe(endpoint: Endpoint, event_type: str, data: Any, shape: Shape) -> Outgo
         max_in_flight=1,
         secrets=list(secrets.values_list("ciphertext", flat=True)),
         credentials=endpoint.credentials,
+        signature_profile=endpoint.signature_profile,
         shape=shape,
         events=(ClaimedEvent(uuid7(), event_type, timezone.now(), payload),),
     )

@@ -14,7 +14,7 @@ from subscriptions.credentials import parse_credentials
 from subscriptions.expressions import EvaluationError, Expression
 from subscriptions.ids import from_uuid
 from subscriptions.shapes import Payload, Shape
-from webhooks import formats, payloads, signing
+from webhooks import formats, payloads, profiles
 from webhooks.formats import Content, Message
 from webhooks.sending.outcome import Outcome, OutcomeKind, OutgoingRequest
 
@@ -45,7 +45,9 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
         credentials = None
         if claim.credentials is not None:
             credentials = parse_credentials(encryption.decrypt(claim.credentials)).to_send
-        signature = signing.headers(_message_id(claim), timestamp, signed.body, secrets)
+        signature = profiles.headers(
+            claim.signature_profile, _message_id(claim), timestamp, signed.body, secrets
+        )
     except Unrenderable:
         raise
     except encryption.NotDecryptable as error:

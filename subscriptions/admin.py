@@ -11,6 +11,7 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
@@ -28,7 +29,7 @@ from django.forms import (
 from django.forms.models import ModelForm as PlainModelForm
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.decorators import method_decorator
 from django.utils.formats import date_format
@@ -39,8 +40,10 @@ from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
+from subscriptions import catalogue_file
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
+from subscriptions.event_type_forms import EventTypeForm, ImportForm
 from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import lowest_uuid_at, to_uuid
@@ -55,7 +58,8 @@ from subscriptions.models import (
     Subscriber,
     Subscription,
 )
-from webhooks.keys import Kind
+from webhooks.keys import InvalidSecret, Kind
+from webhooks.profiles import NO_ED25519, signs_with
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -251,13 +255,68 @@ class RecordInline(TabularInline):
 @admin.register(EventType)
 class EventTypeAdmin(LockingAdmin):
     history_kind = HistoryEntry.Kind.EVENT_TYPE
-    list_display = ["name", "description", "archived", "created_at"]
+    form = EventTypeForm
+    list_display = ["name", "group", "description", "checked", "archived", "feature_flag"]
     list_filter = ["archived"]
-    search_fields = ["name", "description"]
+    search_fields = ["name", "group", "description"]
+    change_list_template = "admin/subscriptions/eventtype/change_list.html"
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        said = ["name", "group", "description", "schema", "schema_check", "example"]
+        offered = ["feature_flag", "archived"]
+        if obj is None:
+            return said + offered
+        breaking = ["accept_breaking"] if self.has_change_permission(request, obj) else []
+        return [*said[:4], *breaking, *said[4:], *offered, "created_at"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         # The name is the key: another name would be another event type.
         return [] if obj is None else ["name", "created_at"]
+
+    @admin.display(description="data is checked")
+    def checked(self, event_type: EventType) -> str:
+        return "no schema" if event_type.schema is None else event_type.get_schema_check_display()
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                "export/",
+                self.admin_site.admin_view(self.export),
+                name="subscriptions_eventtype_export",
+            ),
+            path(
+                "import/",
+                self.admin_site.admin_view(self.import_file),
+                name="subscriptions_eventtype_import",
+            ),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        may_import = {"has_import_permission": self.has_change_permission(request)}
+        return super().changelist_view(request, {**may_import, **(extra_context or {})})
+
+    def export(self, request: HttpRequest) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        text = catalogue_file.as_text(catalogue_file.export())
+        disposition = {"Content-Disposition": 'attachment; filename="event-types.json"'}
+        return HttpResponse(text, content_type="application/json", headers=disposition)
+
+    def import_file(self, request: HttpRequest) -> HttpResponse:
+        if not (self.has_add_permission(request) and self.has_change_permission(request)):
+            raise PermissionDenied
+        form = ImportForm(request.POST or None, request.FILES or None)
+        report = form.report() if form.is_valid() else None
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Import event types",
+            "opts": self.opts,
+            "form": form,
+            "report": report,
+            "done": report is not None and not form.cleaned_data["dry_run"],
+        }
+        return TemplateResponse(request, "admin/subscriptions/eventtype/import.html", context)
 
 
 @admin.register(Subscriber)
@@ -282,7 +341,7 @@ class SubscriberAdmin(LockingAdmin):
         return cast("QuerySet[Any]", subscribers)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ["name", "external_id"]
+        fields = ["name", "external_id", "feature_flags"]
         return fields if obj is None else [*fields, *self.readonly_fields]
 
     def history_of(self, obj: Subscriber) -> QuerySet[HistoryEntry]:
@@ -378,7 +437,7 @@ class SigningSecretInline(RecordInline):
 
     @admin.display
     def secret(self, secret: SigningSecret) -> str:
-        return secret.public_key or "whsec_••••••••"
+        return secret.public_key or "••••••••"
 
 
 class NewEndpointForm(EndpointForm):
@@ -394,6 +453,12 @@ class NewEndpointForm(EndpointForm):
         required = part(SubscriptionSettings).require_handshake
         self.fields["require_handshake"].initial = required
         self.fields["require_handshake"].disabled = required
+
+    def clean_secret_kind(self) -> str:
+        kind: str = self.cleaned_data["secret_kind"]
+        if not signs_with(self.cleaned_data.get("signature_profile", ""), kind):
+            raise ValidationError(NO_ED25519)
+        return kind
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -519,7 +584,7 @@ class EndpointAdmin(LockingAdmin):
         if obj is not None and obj.is_feed:
             own = {"fields": ["subscriber", "description"]}
             return [(None, own), ("How it is", {"fields": self.facts_of_a_feed})]
-        main = ["subscriber", "url", "description", "max_in_flight"]
+        main = ["subscriber", "url", "description", "max_in_flight", "signature_profile"]
         shape = ["format", "payload", "projection", "gzip_above"]
         batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
         fieldsets: list[Any] = [
@@ -721,7 +786,11 @@ class EndpointAdmin(LockingAdmin):
         endpoint = self._only_one(request, endpoints)
         if endpoint is None:
             return None
-        SigningSecret.objects.issue(endpoint, kind=kind)
+        try:
+            SigningSecret.objects.issue(endpoint, kind=kind)
+        except InvalidSecret as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return None
         return self._show_secret(request, endpoint)
 
     def _show_secret(self, request: HttpRequest, endpoint: Endpoint) -> HttpResponse:

@@ -33,4 +33,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         encryption.encrypt("")
     except ImproperlyConfigured as error:
         faults.append(Error(str(error), id="subscriptions.E003"))
+    if settings.unknown_event_types not in ("allow", "refuse"):
+        what = f"{settings.unknown_event_types!r} is neither allow nor refuse."
+        faults.append(Error(f"ANGARIUM's UNKNOWN_EVENT_TYPES: {what}", id="subscriptions.E004"))
     return faults

@@ -52,6 +52,11 @@ class SubscriptionSettings:
     proxies: int = 0
     """How many proxies of your own stand in front, each of which adds to X-Forwarded-For."""
 
+    unknown_event_types: str = "allow"
+    """`allow` or `refuse` events and subscriptions of a type that is not in the catalogue."""
+    catalogue_age: float = 5.0
+    """How late a process may see a change of the catalogue when it emits; in seconds."""
+
     encryption_keys: tuple[str, ...] = ()
     """Fernet keys, newest first: the first encrypts, all decrypt."""
     secret_overlap: float = timedelta(days=1).total_seconds()

@@ -87,6 +87,12 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
         columns = [one.name for one in Endpoint._meta.fields if one.name in names]
         return columns + CREDENTIAL_COLUMNS * self._sets_credentials
 
+    def clean_signature_profile(self) -> str:
+        profile: str = self.cleaned_data["signature_profile"]
+        if not self.instance._state.adding and profile != self.instance.signature_profile:
+            self.instance.check_profile(profile)
+        return profile
+
     def clean_headers(self) -> dict[str, str] | None:
         headers: dict[str, str] = {}
         for line in self.cleaned_data["headers"].splitlines():

@@ -6,10 +6,16 @@ MAX_LENGTH = 128
 NAME = r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*"
 NAME_PATTERN = rf"\A{NAME}\Z"
 SUBSCRIPTION_PATTERN = rf"\A(\*|{NAME}(\.\*)?)\Z"
+MAX_FLAG_LENGTH = 64
+FLAG_PATTERN = r"\A[A-Za-z0-9_.-]+\Z"
 
 
 class InvalidEventType(ValueError):
     """An event type's name, or a pattern for names, that is not well formed."""
+
+
+class UnknownEventType(InvalidEventType):
+    """An event type that is not in the catalogue, where that must be."""
 
 
 def check_name(name: str) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db import connection
 
+from subscriptions.catalogue import catalogue
 from subscriptions.event_types import patterns_matching
 from subscriptions.ids import to_uuid
 
@@ -21,14 +22,23 @@ MATCHING = """
       JOIN subscriptions_endpoint endpoint ON endpoint.id = subscription.endpoint_id
      WHERE subscription.enabled
        AND subscription.pattern = ANY(%(patterns)s)
-       AND (subscription.channels = '{}' OR subscription.channels && %(channels)s::varchar[])
+       AND (subscription.channels = '{{}}' OR subscription.channels && %(channels)s::varchar[])
        AND endpoint.state <> 'deleted'
        AND (%(subscriber)s::uuid IS NULL OR endpoint.subscriber_id = %(subscriber)s)
        AND (%(after)s::uuid IS NULL OR endpoint.id > %(after)s)
+       {seen}
      GROUP BY endpoint.id
      ORDER BY endpoint.id
      LIMIT %(limit)s
 """
+
+SEEN_BY_ALL = MATCHING.format(seen="")
+
+SEEN_BY_SOME = MATCHING.format(
+    seen="""AND EXISTS (SELECT FROM subscriptions_subscriber subscriber
+                    WHERE subscriber.id = endpoint.subscriber_id
+                      AND %(feature_flag)s = ANY(subscriber.feature_flags))"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +66,21 @@ def endpoints_matching(
     """At most `limit` endpoints, in order of their ids, from the one behind `after` on.
 
     Endpoints that are paused or disabled are among them: what they miss is held for them. An event
-    on no channel is not for subscriptions that ask for some.
+    on no channel is not for subscriptions that ask for some; nor is one of a type that does not
+    exist to a subscriber for its endpoints.
     """
+    known = catalogue.get(event_type)
+    feature_flag = "" if known is None else known.feature_flag
     with connection.cursor() as cursor:
         cursor.execute(
-            MATCHING,
+            SEEN_BY_SOME if feature_flag else SEEN_BY_ALL,
             {
                 "patterns": patterns_matching(event_type),
                 "channels": None if channels is None else list(channels),
                 "subscriber": None if subscriber is None else to_uuid(subscriber),
                 "after": after,
                 "limit": limit,
+                "feature_flag": feature_flag,
             },
         )
         return [

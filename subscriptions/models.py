@@ -1,6 +1,6 @@
 """Who wants what: subscribers, their endpoints, and what each endpoint asked for."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -19,21 +19,36 @@ from subscriptions.channels import MAX_CHANNELS, InvalidChannels, normalized
 from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials import EndpointCredentials, parse_credentials
-from subscriptions.event_types import MAX_LENGTH, NAME_PATTERN, SUBSCRIPTION_PATTERN
+from subscriptions.event_types import (
+    FLAG_PATTERN,
+    MAX_FLAG_LENGTH,
+    MAX_LENGTH,
+    NAME_PATTERN,
+    SUBSCRIPTION_PATTERN,
+)
 from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
 from subscriptions.hidden_characters import refuse_hidden
 from subscriptions.history import HistoryEntry as HistoryEntry  # Django looks for models here
 from subscriptions.ids import IdField
+from subscriptions.payload_schemas import InvalidSchema, first_fault, json_text, schema_text
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
 from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url
 from webhooks.confidential import Confidential
 from webhooks.formats import Format
-from webhooks.keys import Kind, generate_secret, signing_key
+from webhooks.keys import InvalidSecret, Kind, generate_secret
+from webhooks.profiles import Profile, key_of
 from webhooks.sending.headers import InvalidHeader
 from webhooks.sending.outcome import OutcomeKind
 
 OUTCOMES = [(kind.value, kind.value.replace("_", " ")) for kind in OutcomeKind]
+
+SIGNATURE_PROFILES = [
+    (Profile.STANDARD.value, "Standard Webhooks"),
+    (Profile.GITHUB.value, "with one in GitHub's style: X-Hub-Signature-256"),
+    (Profile.STRIPE.value, "with one in Stripe's style: Stripe-Signature"),
+    (Profile.SLACK.value, "with one in Slack's style: X-Slack-Signature"),
+]
 
 
 def every_scope() -> list[str]:
@@ -118,12 +133,40 @@ class ApiKey(AbstractAPIKey):
 class EventType(models.Model):
     """A name that events go by, in the catalogue that subscribers choose from."""
 
+    class SchemaCheck(models.TextChoices):
+        REFUSE = "refuse"  # emit() raises an error
+        WARN = "warn"  # it is logged, and the event is delivered
+        OFF = "off"  # the schema is there to be read
+
     name = models.CharField(
         primary_key=True, max_length=MAX_LENGTH, validators=[RegexValidator(NAME_PATTERN)]
     )
     description = models.TextField(blank=True, validators=[refuse_hidden])
+    group = models.CharField(
+        max_length=64, blank=True, help_text="Under which heading it is listed, as in Billing."
+    )
     archived = models.BooleanField(
         default=False, help_text="No longer offered to subscribers; still delivered."
+    )
+    feature_flag = models.CharField(
+        max_length=MAX_FLAG_LENGTH,
+        blank=True,
+        validators=[RegexValidator(FLAG_PATTERN)],
+        help_text="Where set, only for the subscribers that have this feature flag; to all others "
+        "it does not exist.",
+    )
+    schema = models.JSONField(
+        null=True, blank=True, help_text="What the data is like: a JSON Schema, draft 2020-12."
+    )
+    schema_check = models.CharField(
+        max_length=10,
+        choices=SchemaCheck,
+        default=SchemaCheck.REFUSE,
+        help_text="What becomes of an event whose data breaks the schema: it is refused, or a "
+        "warning is logged and it is delivered, or nobody looks.",
+    )
+    example = models.JSONField(
+        null=True, blank=True, help_text="What the data may look like; it must satisfy the schema."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -133,11 +176,29 @@ class EventType(models.Model):
             models.CheckConstraint(
                 name="event_type_name_is_dotted_words",
                 condition=models.Q(name__regex=NAME_PATTERN),
-            )
+            ),
+            models.CheckConstraint(
+                name="event_type_schema_check_is_known",
+                condition=models.Q(schema_check__in=["refuse", "warn", "off"]),
+            ),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """Raise ValidationError where the schema is none, or the example does not satisfy it."""
+        checked = "schema"
+        try:
+            schema = None if self.schema is None else schema_text(self.schema)
+            checked = "example"
+            if self.example is not None:
+                json_text(self.example)
+        except InvalidSchema as error:
+            raise ValidationError({checked: str(error)}) from error
+        fault = self.example is not None and schema and first_fault(schema, self.example)
+        if fault:
+            raise ValidationError({"example": f"It breaks the schema: {fault}."})
 
 
 class Subscriber(models.Model):
@@ -152,6 +213,12 @@ class Subscriber(models.Model):
         null=True,
         blank=True,
         help_text="The subscriber's id in your own system.",
+    )
+    feature_flags = ArrayField(
+        models.CharField(max_length=MAX_FLAG_LENGTH, validators=[RegexValidator(FLAG_PATTERN)]),
+        default=list,
+        blank=True,
+        help_text="It is offered, and gets, the event types with one of these feature flags too.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -265,6 +332,13 @@ class Endpoint(models.Model):
         help_text="Whether events that share an ordering key arrive one after another, in order.",
     )
     disabled_reason = models.CharField(max_length=200, blank=True)
+    signature_profile = models.CharField(
+        max_length=10,
+        choices=SIGNATURE_PROFILES,
+        default=Profile.STANDARD.value,
+        help_text="Standard Webhooks, or beside it the style of another sender for a receiver that "
+        "knows that one.",
+    )
     credentials = models.TextField(
         null=True, editable=False, help_text="Custom headers and authentication, encrypted."
     )
@@ -326,6 +400,10 @@ class Endpoint(models.Model):
                 name="endpoint_has_an_expression_where_it_wants_a_projection",
                 condition=models.Q(payload__in=["full", "thin"], projection="")
                 | (models.Q(payload="projection") & ~models.Q(projection="")),
+            ),
+            models.CheckConstraint(
+                name="endpoint_signature_profile_is_known",
+                condition=models.Q(signature_profile__in=["standard", "github", "stripe", "slack"]),
             ),
         ]
 
@@ -400,6 +478,18 @@ class Endpoint(models.Model):
             raise ValidationError({"headers": str(error)}) from error
         self.credentials = encryption.encrypt(credentials.as_json()) if credentials else None
         self.credentials_shown = credentials.shown() if credentials else None
+
+    def check_profile(self, profile: str) -> None:
+        """Raise ValidationError where its signing secrets do not go with a signature profile."""
+        try:
+            for secret in self.signing_secrets.live():
+                key_of(profile, encryption.decrypt(secret.ciphertext))
+        except (InvalidSecret, encryption.NotDecryptable) as error:
+            raise ValidationError(
+                f"A signing secret of the endpoint stands in the way: {error} Give the endpoint "
+                "another secret, and expire those it replaced, first.",
+                code="secret_of_another_profile",
+            ) from error
 
     def pause(self) -> None:
         """Hold its deliveries back until `resume`."""
@@ -615,7 +705,11 @@ class Subscription(models.Model):
         return self.pattern, tuple(self.channels), self.filter
 
     def clean(self) -> None:
-        """Raise ValidationError where the endpoint asks for the same elsewhere."""
+        """Raise ValidationError where it asks for the same as another, or what it cannot have."""
+        # A form with a fault elsewhere may have no endpoint, or one without a subscriber.
+        subscriber = getattr(getattr(self, "endpoint", None), "subscriber", None)
+        if subscriber is not None and self._state.adding:
+            check_offered([self.pattern], subscriber)
         same = Subscription.objects.filter(
             endpoint=self.endpoint_id,
             pattern=self.pattern,
@@ -630,6 +724,23 @@ class Subscription(models.Model):
         self.filter_failures, self.filter_failed_at, self.filter_error = 0, None, ""
 
 
+def check_offered(patterns: Iterable[str], subscriber: Subscriber) -> None:
+    """Raise ValidationError where one names an event type that the subscriber cannot have.
+
+    One that is for others is answered as one that is not in the catalogue.
+    """
+    names = [pattern for pattern in patterns if not pattern.endswith("*")]
+    flags = dict(EventType.objects.filter(name__in=names).values_list("name", "feature_flag"))
+    known_alone = part(SubscriptionSettings).unknown_event_types == "refuse"
+    for name in names:
+        flag = flags.get(name)
+        if (flag is None and known_alone) or (flag and flag not in subscriber.feature_flags):
+            raise ValidationError(
+                f"There is no event type {name}: choose one of the catalogue.",
+                code="no_such_event_type",
+            )
+
+
 class SigningSecretManager(models.Manager["SigningSecret"]):
     def issue(
         self, endpoint: Endpoint, secret: str | None = None, *, kind: Kind | None = None
@@ -638,14 +749,14 @@ class SigningSecretManager(models.Manager["SigningSecret"]):
 
         A new one is of the kind of the one before (HMAC at first), unless `kind` says otherwise.
         The one before goes on signing for SECRET_OVERLAP, so that the receiver has time to change.
-        Raises keys.InvalidSecret where `secret` is not one.
+        Raises keys.InvalidSecret where the endpoint's profile cannot sign with `secret`.
         """
         overlap = timedelta(seconds=part(SubscriptionSettings).secret_overlap)
         with transaction.atomic():
             before = self.filter(endpoint=endpoint, expires_at=None).first()
             if secret is None:
                 secret = generate_secret(kind or (before.kind if before else Kind.HMAC))
-            key = signing_key(secret)
+            key = key_of(endpoint.signature_profile, secret)
             if before is not None:
                 before.expires_at = timezone.now() + overlap
                 before.save(update_fields=["expires_at"])
@@ -720,7 +831,7 @@ class SigningSecret(models.Model):
         return self.expires_at is None or self.expires_at > timezone.now()
 
     def reveal(self) -> Confidential | None:
-        """The secret in the clear, whsec_…, or None if it is a private key, which nobody needs.
+        """The secret in the clear, or None if it is a private key, which nobody needs.
 
         Raises encryption.NotDecryptable.
         """

@@ -1,7 +1,7 @@
 """Events as bytes: what is sent for an event, and what cannot be."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -98,9 +98,13 @@ def _check_text(text: str, path: list[Any], what: str) -> None:
             ) from error
 
 
-def _show(path: list[Any]) -> str:
+def json_path(steps: Sequence[str | int]) -> str:
+    """The way to a value inside data, as in $.lines[3].price; long names are cut."""
     shown = "".join(
-        f"[{step}]" if isinstance(step, int) else f".{step[:LONGEST_KEY_SHOWN]}"
-        for step in path[1:]
+        f"[{step}]" if isinstance(step, int) else f".{step[:LONGEST_KEY_SHOWN]}" for step in steps
     )
     return f"${shown}".encode("utf-8", "replace").decode()
+
+
+def _show(path: list[Any]) -> str:
+    return json_path(path[1:])

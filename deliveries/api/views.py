@@ -43,6 +43,7 @@ from deliveries.trying import latest, try_on_events, try_on_example
 from subscriptions.api.errors import Conflict, Unprocessable
 from subscriptions.api.schema import FIELDS, conflict
 from subscriptions.api.viewsets import ApiViewSet
+from subscriptions.event_types import UnknownEventType
 from subscriptions.explaining import Occurrence
 from subscriptions.ids import to_uuid
 from subscriptions.models import ApiKey, Subscription
@@ -101,7 +102,8 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
     @extend_schema(
         summary="Emit an event",
         description="Every endpoint that asked for events of its type gets a delivery. With more "
-        "than a hundred of them `delivery_count` is 0 as yet, and they are made soon after.",
+        "than a hundred of them `delivery_count` is 0 as yet, and they are made soon after. Data "
+        "that breaks the schema of its type is refused, unless the type says otherwise.",
         request=NewEventSerializer,
         responses={
             201: EventSerializer,
@@ -133,6 +135,8 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
             )
         except InvalidPayload as error:
             raise ValidationError({"data": [str(error)]}) from error
+        except UnknownEventType as error:
+            raise ValidationError({"type": [str(error)]}) from error
         except IdempotencyConflict as error:
             raise Unprocessable({error.field: [str(error)]}) from error
         except InvalidEvent as error:

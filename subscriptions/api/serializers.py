@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
+from dataclasses import asdict
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -16,6 +17,7 @@ from subscriptions.api.fields import (
     EventTypeName,
     Filter,
     Id,
+    JsonObject,
     OwnRow,
     PublicKeys,
     Secret,
@@ -31,8 +33,11 @@ from subscriptions.models import (
     SigningSecret,
     Subscriber,
     Subscription,
+    check_offered,
 )
-from webhooks.keys import Kind, signing_key
+from subscriptions.schema_changes import Change, breaking_changes
+from webhooks.keys import InvalidSecret, Kind
+from webhooks.profiles import NO_ED25519, Profile, key_of, signs_with
 
 CREDENTIALS = ["headers", "authentication"]
 SHAPE = [
@@ -64,10 +69,62 @@ class Strict(serializers.Serializer[Any]):
 
 
 class EventTypeSerializer(Strict, serializers.ModelSerializer[EventType]):
+    schema = JsonObject(
+        required=False,
+        allow_null=True,
+        help_text="What the data is like: a JSON Schema, draft 2020-12, of 64 KiB at most.",
+    )
+    example = serializers.JSONField(
+        required=False,
+        allow_null=True,
+        help_text="What the data may look like; it must satisfy the schema.",
+    )
+    accept_breaking = serializers.BooleanField(
+        required=False,
+        write_only=True,
+        help_text="Take a schema that breaks what subscribers were promised.",
+    )
+
     class Meta:
         model = EventType
-        fields = ["name", "description", "archived", "created_at"]
+        fields = [
+            "name",
+            "group",
+            "description",
+            "archived",
+            "feature_flag",
+            "schema",
+            "schema_check",
+            "example",
+            "created_at",
+            "accept_breaking",
+        ]
         read_only_fields = ["name", "created_at"]
+
+    def validate(self, given: dict[str, Any]) -> dict[str, Any]:
+        self.accepted = given.pop("accept_breaking", False)
+        wanted = EventType() if self.instance is None else copy(self.instance)
+        for name, value in given.items():
+            setattr(wanted, name, value)
+        wanted.clean()
+        return given
+
+    def update(self, event_type: EventType, changes: dict[str, Any]) -> EventType:
+        breaking = breaking_changes(event_type.schema, changes.get("schema", event_type.schema))
+        if breaking and not self.accepted:
+            raise Conflict(
+                {
+                    "detail": "This would break what subscribers were promised: keep to it, or "
+                    "send accept_breaking.",
+                    "breaking": [shown_change(event_type.name, change) for change in breaking],
+                }
+            )
+        return super().update(event_type, changes)
+
+
+def shown_change(name: str, change: Change) -> dict[str, str]:
+    """What a change of a schema breaks, as the API tells it."""
+    return {"event_type": name, **asdict(change)}
 
 
 class NewEventTypeSerializer(EventTypeSerializer):
@@ -81,7 +138,7 @@ class EventTypeFilters(Strict):
 class SubscriberSerializer(Strict, serializers.ModelSerializer[Subscriber]):
     class Meta:
         model = Subscriber
-        fields = ["id", "name", "external_id", "created_at"]
+        fields = ["id", "name", "external_id", "feature_flags", "created_at"]
 
 
 class SubscriberFilters(Strict):
@@ -209,6 +266,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "headers",
             "header_names",
             "authentication",
+            "signature_profile",
             *SHAPE,
             "state",
             "disabled_reason",
@@ -221,6 +279,11 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
         read_only_fields = ["subscriber", "state", "disabled_reason"]
         # A space or a line end around it is refused like one within it.
         extra_kwargs = {"url": {"trim_whitespace": False}}
+
+    def validate_signature_profile(self, profile: str) -> str:
+        if self.instance is not None:
+            self.instance.check_profile(profile)
+        return profile
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         if self.instance is not None and self.instance.is_feed:
@@ -257,7 +320,8 @@ class NewSecret(Strict):
     secret = Secret(
         required=False,
         help_text="The signing secret (whsec_…), shown this once; a new one unless you bring your "
-        "own, whsec_… or whsk_…. Null on the way out for Ed25519, whose private key stays here.",
+        "own: whsec_… or whsk_…, or for a signature profile other than `standard` any text of 16 "
+        "to 255 characters. Null on the way out for Ed25519, whose private key stays here.",
     )
     secret_kind = serializers.ChoiceField(
         list(Kind),
@@ -269,8 +333,20 @@ class NewSecret(Strict):
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
         secret, kind = given.get("secret"), given.get("secret_kind")
-        if secret is not None and kind not in (None, signing_key(secret).kind):
-            raise serializers.ValidationError({"secret_kind": ["The secret is of another kind."]})
+        profile: str = given.get("signature_profile") or (
+            self.instance.signature_profile if self.instance else Profile.STANDARD
+        )
+        if kind is not None and not signs_with(profile, kind):
+            raise serializers.ValidationError({"secret_kind": [NO_ED25519]})
+        if secret is not None:
+            try:
+                key = key_of(profile, secret)
+            except InvalidSecret as error:
+                raise serializers.ValidationError({"secret": [str(error)]}) from error
+            if kind not in (None, key.kind):
+                raise serializers.ValidationError(
+                    {"secret_kind": ["The secret is of another kind."]}
+                )
         return super().validate(given)  # type: ignore[no-any-return]
 
 
@@ -363,6 +439,10 @@ def _subscribe(endpoint: Endpoint, wishes: list[dict[str, Any]]) -> None:
     endpoint.subscriptions.exclude(pk__in=kept).delete()
     endpoint.subscriptions.filter(pk__in=kept).update(enabled=True)
     new = {one.wish: one for one in asked if one.wish not in there}
+    try:
+        check_offered([one.pattern for one in new.values()], endpoint.subscriber)
+    except ValidationError as error:
+        raise serializers.ValidationError({"subscriptions": error.messages}) from error
     Subscription.objects.bulk_create(new.values(), ignore_conflicts=True)
 
 

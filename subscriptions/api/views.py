@@ -80,10 +80,39 @@ class LockingViewSet(ApiViewSet[Row], ModelViewSet[Row]):
 @extend_schema_view(
     list=extend_schema(summary="List the event types", parameters=[EventTypeFilters]),
     create=extend_schema(
-        summary="Add an event type to the catalogue", request=NewEventTypeSerializer
+        summary="Add an event type to the catalogue",
+        request=NewEventTypeSerializer,
+        examples=[
+            OpenApiExample(
+                "An event type whose data is checked",
+                request_only=True,
+                value={
+                    "name": "invoice.paid",
+                    "group": "Billing",
+                    "description": "An invoice is paid in full.",
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "invoice": {"type": "string"},
+                            "amount": {"type": "integer", "minimum": 0},
+                        },
+                        "required": ["invoice", "amount"],
+                    },
+                    "example": {"invoice": "in_42", "amount": 1200},
+                },
+            )
+        ],
     ),
     retrieve=extend_schema(summary="Show an event type"),
-    partial_update=extend_schema(summary="Describe an event type anew, or archive it"),
+    partial_update=extend_schema(
+        summary="Describe an event type anew, or archive it",
+        description="A schema that breaks what subscribers were promised is refused, with what it "
+        "breaks, unless `accept_breaking` is sent.",
+        responses={
+            200: EventTypeSerializer,
+            409: conflict("The schema would break what subscribers were promised."),
+        },
+    ),
     destroy=extend_schema(summary="Take an event type out of the catalogue"),
 )
 class EventTypeViewSet(LockingViewSet[EventType]):
@@ -99,7 +128,8 @@ class EventTypeViewSet(LockingViewSet[EventType]):
         return NewEventTypeSerializer if self.action == "create" else EventTypeSerializer
 
     def of_subscriber(self, rows: QuerySet[EventType], subscriber: str) -> QuerySet[EventType]:
-        return rows  # everybody's
+        flags = Subscriber.objects.values_list("feature_flags", flat=True).get(pk=subscriber)
+        return rows.filter(feature_flag__in=["", *flags])
 
 
 @extend_schema_view(
@@ -213,6 +243,16 @@ def _forget(subscriber: Subscriber) -> None:
                         "client_secret": "correct horse battery staple",
                         "scope": "webhooks.write",
                     },
+                },
+            ),
+            OpenApiExample(
+                "An endpoint that has long verified signatures in GitHub's style",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "signature_profile": "github",
+                    "secret": "the secret that it knows",
                 },
             ),
         ],
@@ -337,10 +377,11 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @action(detail=True, methods=["post"], url_path="rotate-secret")
     @transaction.atomic
     def rotate_secret(self, request: Request, pk: str) -> Response:
-        given = SecretSerializer(data=request.data)
+        endpoint = self.get_object()
+        given = SecretSerializer(endpoint, data=request.data)
         given.is_valid(raise_exception=True)
         secret = SigningSecret.objects.issue(
-            self.get_object(),
+            endpoint,
             given.validated_data.get("secret"),
             kind=given.validated_data.get("secret_kind"),
         )

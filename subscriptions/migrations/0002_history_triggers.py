@@ -27,7 +27,7 @@ WATCHED = {
         id="id",
         prefix="sub",
         name="name",
-        told="name external_id",
+        told="name external_id feature_flags",
         untold="",
     ),
     "subscriptions_endpoint": Watched(
@@ -36,7 +36,7 @@ WATCHED = {
         prefix="ep",
         name="url",
         told="url description state max_in_flight disabled_reason credentials_shown "
-        "format payload projection gzip_above batch_events batch_seconds batch_bytes ordered",
+        "signature_profile format payload projection gzip_above batch_events batch_seconds batch_bytes ordered",
         untold="subscriber_id credentials",
     ),
     "subscriptions_subscription": Watched(
@@ -60,7 +60,7 @@ WATCHED = {
         id="name",
         prefix="",
         name="name",
-        told="description archived",
+        told="description group archived feature_flag schema schema_check example",
         untold="",
     ),
     "subscriptions_apikey": Watched(
@@ -113,7 +113,7 @@ BEGIN
      WHERE CASE TG_OP
                WHEN 'UPDATE' THEN name = ANY (told || untold)
                                   AND was -> name IS DISTINCT FROM became -> name
-               ELSE name = ANY (told) AND this -> name NOT IN ('null', '""')
+               ELSE name = ANY (told) AND this -> name NOT IN ('null', '""', '[]')
            END;
     IF TG_OP = 'UPDATE' AND changes = '{}' THEN
         RETURN NULL;
@@ -153,7 +153,7 @@ def trigger(table: str, watched: Watched) -> str:
         f"'{watched.kind}', '{watched.id}', '{watched.prefix}', '{watched.name}', "
         f"'{watched.told}', '{watched.untold}')"
     )
-    columns = ", ".join(f"{watched.told} {watched.untold}".split())
+    columns = ", ".join(f'"{name}"' for name in f"{watched.told} {watched.untold}".split())
     # An endpoint's health is written often: an UPDATE of other columns must not come by here.
     return f"""
         CREATE TRIGGER history AFTER INSERT OR DELETE OR UPDATE OF {columns} ON {table}

@@ -20,6 +20,7 @@ from tests.deliveries.conftest import MakeDelivery
 from webhooks import signing
 from webhooks.formats import Format
 from webhooks.keys import Kind
+from webhooks.profiles import HEADERS, Profile
 from webhooks.sending.outcome import OutcomeKind
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +46,27 @@ def test_a_delivery_is_signed_with_every_live_secret_whatever_its_kind(ours: Cla
     private, shared = SigningSecret.objects.all()
     for key in (private.public_key, shared.reveal()):
         assert signing.verify(request.headers, request.body, key, now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("profile", "headers"),
+    [
+        (Profile.STANDARD, set()),
+        (Profile.GITHUB, {"x-hub-signature-256"}),
+        (Profile.STRIPE, {"stripe-signature"}),
+        (Profile.SLACK, {"x-slack-request-timestamp", "x-slack-signature"}),
+    ],
+)
+def test_a_delivery_is_signed_in_the_style_of_its_endpoint_s_profile(
+    make_delivery: MakeDelivery, queue: Queue, profile: Profile, headers: set[str]
+) -> None:
+    delivery = make_delivery(endpoint={"signature_profile": profile})
+    [ours] = claim([to_uuid(delivery.pk)])
+    request = render(ours, timestamp=NOW)
+    assert HEADERS & set(request.headers) == headers
+    secret = SigningSecret.objects.get().reveal()
+    assert secret is not None
+    assert signing.verify(request.headers, request.body, secret, now=NOW)
 
 
 def test_neither_a_claim_nor_its_request_shows_a_secret(ours: Claim) -> None:

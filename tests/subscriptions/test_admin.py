@@ -1,7 +1,9 @@
+import io
+import json
 import logging
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from django.contrib import admin
@@ -30,6 +32,8 @@ from subscriptions.models import (
 from subscriptions.shapes import Payload, Shape
 from tests.conftest import Configure, MakeEndpoint
 from webhooks.formats import Format
+from webhooks.keys import Kind
+from webhooks.profiles import NO_ED25519
 
 pytestmark = pytest.mark.django_db
 
@@ -65,9 +69,31 @@ def formset(patterns: list[str]) -> dict[str, str]:
     return data
 
 
+def new_endpoint(subscriber: Subscriber, **fields: str) -> dict[str, str]:
+    """The form of a new endpoint, as a browser posts it."""
+    return {
+        "subscriber": subscriber.pk,
+        "url": "https://example.com/",
+        "signature_profile": "standard",
+        "secret_kind": "hmac",
+        **formset(["*"]),
+        **fields,
+    }
+
+
+def form_of(endpoint: Endpoint) -> dict[str, str]:
+    """The form of an endpoint that there is, as a browser posts it."""
+    return {
+        "url": endpoint.url,
+        "signature_profile": endpoint.signature_profile,
+        **formset([]),
+        "signing_secrets-TOTAL_FORMS": "0",
+        "signing_secrets-INITIAL_FORMS": "0",
+    }
+
+
 def change(client: Client, endpoint: Endpoint, **fields: str) -> None:
-    secrets = {"signing_secrets-TOTAL_FORMS": "0", "signing_secrets-INITIAL_FORMS": "0"}
-    response = client.post(page_of(endpoint), {**formset([]), **secrets, **fields})
+    response = client.post(page_of(endpoint), {**form_of(endpoint), **fields})
     assert response.status_code == 302
 
 
@@ -209,7 +235,7 @@ def secrets_in(page: str) -> list[str]:
 def test_a_new_endpoint_gets_a_secret_which_is_shown_once(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
-    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "secret_kind": "hmac"}
+    data = new_endpoint(subscriber)
     url = reverse("admin:subscriptions_endpoint_add")
     response = admin_client.post(url, {**data, **formset(["invoice.*"])})
     shown = secrets_in(response.content.decode())
@@ -223,7 +249,7 @@ def test_a_new_endpoint_gets_a_secret_which_is_shown_once(
 def test_an_endpoint_with_an_address_that_is_not_allowed_is_refused(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
-    data = {"subscriber": subscriber.pk, "url": "https://10.0.0.1/", **formset([])}
+    data = {**new_endpoint(subscriber), "url": "https://10.0.0.1/", **formset([])}
     response = admin_client.post(reverse("admin:subscriptions_endpoint_add"), data)
     assert "url" in response.context["adminform"].form.errors
     assert not Endpoint.objects.exists()
@@ -243,7 +269,7 @@ def test_of_an_ed25519_secret_the_public_key_is_shown_and_never_the_private_one(
     admin_client: Client, subscriber: Subscriber
 ) -> None:
     url = reverse("admin:subscriptions_endpoint_add")
-    data = {"subscriber": subscriber.pk, "url": "https://example.com/", "secret_kind": "ed25519"}
+    data = {**new_endpoint(subscriber), "secret_kind": "ed25519"}
     pages = [admin_client.post(url, {**data, **formset([])}).content.decode()]
     endpoint = Endpoint.objects.get()
     pages += [act(admin_client, ENDPOINTS, "rotate_to_ed25519", endpoint)]
@@ -259,6 +285,45 @@ def test_of_an_ed25519_secret_the_public_key_is_shown_and_never_the_private_one(
     ]
     private = [encryption.decrypt(secret.ciphertext) for secret in (old, new)]
     assert not [one for one in private for page in pages if one in page]
+
+
+@pytest.mark.parametrize(("kind", "added"), [("hmac", True), ("ed25519", False)])
+def test_a_new_endpoint_has_a_signature_profile_that_goes_with_its_secret(
+    admin_client: Client, subscriber: Subscriber, kind: str, added: bool
+) -> None:
+    data = {**new_endpoint(subscriber), "secret_kind": kind, "signature_profile": "stripe"}
+    page = admin_client.post(reverse("admin:subscriptions_endpoint_add"), {**data, **formset([])})
+    assert Endpoint.objects.filter(signature_profile="stripe").exists() == added
+    assert (NO_ED25519 in page.content.decode()) != added
+
+
+def test_a_signature_profile_is_changed_where_the_secrets_go_with_it(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint, other = (
+        make_endpoint(url="https://a.example/"),
+        make_endpoint(url="https://b.example/"),
+    )
+    change(admin_client, endpoint, url=endpoint.url, signature_profile="github")
+    endpoint.refresh_from_db()
+    assert endpoint.signature_profile == "github"
+    change(admin_client, endpoint, url=endpoint.url, description="as it was")
+    endpoint.refresh_from_db()
+    assert endpoint.signature_profile == "github"
+
+    SigningSecret.objects.issue(other, kind=Kind.ED25519)
+    response = admin_client.post(page_of(other), {**form_of(other), "signature_profile": "github"})
+    assert "signature_profile" in response.context["adminform"].form.errors
+    other.refresh_from_db()
+    assert other.signature_profile == "standard"
+
+
+def test_a_secret_that_the_profile_cannot_sign_with_is_not_issued(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(signature_profile="slack")
+    assert NO_ED25519 in act(admin_client, ENDPOINTS, "rotate_to_ed25519", endpoint)
+    assert endpoint.signing_secrets.count() == 1
 
 
 def test_replaced_secrets_are_expired_at_once(
@@ -382,10 +447,63 @@ def test_an_api_key_is_not_changed_and_the_packages_own_kind_is_not_offered(
 
 def test_an_event_type_keeps_its_name(admin_client: Client) -> None:
     kind = EventType.objects.create(name="invoice.paid")
-    admin_client.post(page_of(kind), {"name": "invoice.late", "description": "Money came."})
+    admin_client.post(
+        page_of(kind),
+        {"name": "invoice.late", "description": "Money came.", "schema_check": "refuse"},
+    )
     assert list(EventType.objects.values_list("name", "description")) == [
         ("invoice.paid", "Money came.")
     ]
+
+
+class TestCatalogue:
+    NARROW: ClassVar = {"type": "object", "required": ["n"]}
+    WIDE: ClassVar = {"type": "object"}
+    IMPORT = "/admin/subscriptions/eventtype/import/"
+
+    def test_a_schema_that_breaks_promises_takes_a_tick(self, admin_client: Client) -> None:
+        kind = EventType.objects.create(name="invoice.paid", schema=self.NARROW)
+        body = {"schema": json.dumps(self.WIDE), "schema_check": "refuse"}
+        page = admin_client.post(page_of(kind), body)
+        assert "$.n: It may be missing now." in page.content.decode()
+        kind.refresh_from_db()
+        assert kind.schema == self.NARROW
+        accepted = admin_client.post(page_of(kind), {**body, "accept_breaking": "on"})
+        assert accepted.status_code == 302
+        kind.refresh_from_db()
+        assert kind.schema == self.WIDE
+
+    def test_it_is_exported_and_imported_as_a_file(self, admin_client: Client) -> None:
+        EventType.objects.create(name="invoice.paid", group="Billing")
+        exported = admin_client.get("/admin/subscriptions/eventtype/export/")
+        assert "attachment" in exported["Content-Disposition"]
+        EventType.objects.all().delete()
+        for options, there in (({"dry_run": "on"}, False), ({}, True)):
+            file = io.BytesIO(exported.content)
+            page = admin_client.post(self.IMPORT, {"file": file, **options})
+            assert "made: invoice.paid" in page.content.decode()
+            assert EventType.objects.filter(group="Billing").exists() == there
+
+    def test_a_file_that_is_none_or_breaks_promises_is_refused_with_the_reason(
+        self, admin_client: Client
+    ) -> None:
+        EventType.objects.create(name="invoice.paid", schema=self.NARROW)
+        wide = {"version": 1, "event_types": [{"name": "invoice.paid", "schema": self.WIDE}]}
+        for content, says in (("{", "It is not JSON"), (json.dumps(wide), "$.n: It may be")):
+            file = io.BytesIO(content.encode())
+            page = admin_client.post(self.IMPORT, {"file": file}).content.decode()
+            assert says in page
+        assert EventType.objects.get().schema == self.NARROW
+
+    def test_who_may_only_look_may_export_and_not_import(self, client: Client) -> None:
+        user = User.objects.create_user("viewer", is_staff=True)
+        user.user_permissions.add(Permission.objects.get(codename="view_eventtype"))
+        client.force_login(user)
+        assert client.get("/admin/subscriptions/eventtype/export/").status_code == 200
+        assert client.get(self.IMPORT).status_code == 403
+        page = client.get("/admin/subscriptions/eventtype/").content.decode()
+        assert 'href="export/"' in page
+        assert 'href="import/"' not in page
 
 
 def test_a_subscriber_counts_the_endpoints_that_exist(
@@ -472,7 +590,7 @@ def test_the_shape_of_what_an_endpoint_gets_is_set_in_its_form(
 
 def test_a_signing_secret_is_masked(admin_client: Client, make_endpoint: MakeEndpoint) -> None:
     page = admin_client.get(page_of(make_endpoint())).content.decode()
-    assert "whsec_•" in page
+    assert "••••" in page
     assert secrets_in(page) == []
 
 
@@ -536,21 +654,6 @@ def test_a_long_list_takes_no_more_queries_than_a_short_one(
             assert len(listed(admin_client, url)) >= rows
         counts.append(len(captured))
     assert counts[0] == counts[1]
-
-
-def new_endpoint(subscriber: Subscriber, **fields: str) -> dict[str, str]:
-    """The form of a new endpoint, as a browser posts it."""
-    return {
-        "subscriber": subscriber.pk,
-        "url": "https://example.com/hook",
-        "format": "standard",
-        "payload": "full",
-        "batch_seconds": "5",
-        "batch_bytes": "262144",
-        "secret_kind": "hmac",
-        **formset(["*"]),
-        **fields,
-    }
 
 
 ADD = reverse("admin:subscriptions_endpoint_add")

@@ -14,7 +14,14 @@ from subscriptions import encryption
 from subscriptions.credentials import EndpointCredentials, parse_credentials
 from subscriptions.models import Endpoint, Subscriber
 from tests.conftest import Configure, MakeEndpoint
-from tests.subscriptions.test_admin import ENDPOINTS, change, formset, page_of
+from tests.subscriptions.test_admin import (
+    ENDPOINTS,
+    change,
+    form_of,
+    formset,
+    new_endpoint,
+    page_of,
+)
 from tests.webhooks.sending.certificates import Authority
 
 pytestmark = pytest.mark.django_db
@@ -33,9 +40,7 @@ def credentials_of(endpoint: Endpoint) -> EndpointCredentials:
 
 def refused(client: Client, endpoint: Endpoint, **fields: str) -> tuple[dict[str, list[str]], str]:
     """The errors of a change that is refused, and the page that tells them."""
-    secrets = {"signing_secrets-TOTAL_FORMS": "0", "signing_secrets-INITIAL_FORMS": "0"}
-    data = {"url": endpoint.url, **formset([]), **secrets, **fields}
-    response = client.post(page_of(endpoint), data)
+    response = client.post(page_of(endpoint), {**form_of(endpoint), **fields})
     assert response.status_code == 200
     return response.context["adminform"].form.errors, response.content.decode()
 
@@ -100,12 +105,7 @@ def test_a_client_certificate_is_set(
 
 
 def test_a_new_endpoint_may_have_them_at_once(admin_client: Client, subscriber: Subscriber) -> None:
-    data = {
-        "subscriber": subscriber.pk,
-        "url": "https://example.com/",
-        "secret_kind": "hmac",
-        "headers": "x-a: 1",
-    }
+    data = {**new_endpoint(subscriber), "headers": "x-a: 1"}
     url = reverse("admin:subscriptions_endpoint_add")
     page = admin_client.post(url, {**data, **BASIC, **formset([])}, follow=True)
     assert "sesame" not in page.content.decode()

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from webhooks import profiles
+
 # RFC 9110 5.6.2
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 5.5, without obs-text: two senders would encode it in two ways.
@@ -62,7 +64,7 @@ def check_custom_headers(headers: Mapping[str, str]) -> None:
         raise InvalidHeader(f"Shorten the headers to {MAX_CUSTOM_BYTES} bytes in all.")
     names = [name.lower() for name in headers]
     for name in names:
-        if name.startswith(OUR_PREFIXES):
+        if name.startswith(OUR_PREFIXES) or name in profiles.HEADERS:
             raise InvalidHeader(f"Leave out the header {name}: Angarium sets it.")
         if names.count(name) > 1:
             raise InvalidHeader(f"Name the header {name} once only.")

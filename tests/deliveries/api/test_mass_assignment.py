@@ -29,6 +29,10 @@ BODIES: dict[str, tuple[type[Model], Callable[[Tenant], dict[str, Any]]]] = {
         lambda tenant: {"endpoint": tenant[Endpoint], "pattern": "new"},
     ),
     "patch subscriptions/{id}/": (Subscription, lambda _: {}),
+    "post catalogue/import/": (
+        EventType,
+        lambda _: {"catalogue": {"version": 1, "event_types": [{"name": "new"}]}},
+    ),
     "post events/": (Event, lambda _: {"type": "new", "data": 1}),
     "post events/try-subscription/": (Subscription, lambda _: {"pattern": "new"}),
     "post dead-letters/redrive/": (DeadLetter, lambda _: {"reason": "exhausted"}),

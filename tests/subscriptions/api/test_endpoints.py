@@ -15,6 +15,7 @@ from webhooks.keys import Kind
 ENDPOINTS = "/api/v1/endpoints/"
 URL = "https://example.com/webhooks"
 OWN_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+OWN_TEXT = "the one they have known for years"
 OWN_PRIVATE_KEY = "whsk_VEVTVFNJR05JTkdLRVlET05PVFVTRVRISVNGT1JBTlk="
 
 BAD_URLS = [
@@ -46,6 +47,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "public_keys": [],
         "header_names": [],
         "authentication": {"kind": "none"},
+        "signature_profile": "standard",
         "format": "standard",
         "payload": "full",
         "projection": "",
@@ -201,6 +203,12 @@ def test_an_endpoint_may_bring_its_own_secret(api: APIClient, subscriber: Subscr
         ({"secret": "whpk_" + "A" * 43 + "="}, "secret"),
         ({"secret_kind": "rsa"}, "secret_kind"),
         ({"secret": OWN_SECRET, "secret_kind": "ed25519"}, "secret_kind"),
+        ({"signature_profile": "gitlab"}, "signature_profile"),
+        ({"signature_profile": None}, "signature_profile"),
+        ({"signature_profile": "github", "secret": "too short"}, "secret"),
+        ({"signature_profile": "stripe", "secret": OWN_PRIVATE_KEY}, "secret"),
+        ({"signature_profile": "slack", "secret_kind": "ed25519"}, "secret_kind"),
+        ({"secret": OWN_TEXT}, "secret"),
         ({"public_keys": []}, "public_keys"),
         ({"id": "ep_" + "0" * 32}, "id"),
         ({"state": "paused"}, "state"),
@@ -492,6 +500,67 @@ def test_a_secret_is_not_rotated_to_something_else(
     api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, Any], field: str
 ) -> None:
     response = api.post(path_of(make_endpoint(), "rotate-secret/"), body)
+    assert (response.status_code, faults(response)) == (400, [field])
+    assert SigningSecret.objects.get().expires_at is None
+
+
+@pytest.mark.parametrize("profile", ["github", "stripe", "slack"])
+def test_an_endpoint_with_another_signature_profile_may_bring_any_text_as_its_secret(
+    api: APIClient, subscriber: Subscriber, profile: str
+) -> None:
+    body = {"subscriber": subscriber.pk, "url": URL, "signature_profile": profile}
+    added = api.post(ENDPOINTS, {**body, "secret": OWN_TEXT}).json()
+    assert (added["signature_profile"], added["secret"]) == (profile, OWN_TEXT)
+    endpoint = Endpoint.objects.get()
+    assert api.get(path_of(endpoint, "secret/")).json() == {"secret": OWN_TEXT, "public_key": None}
+    rotated = api.post(path_of(endpoint, "rotate-secret/"), {"secret": OWN_TEXT[::-1]})
+    assert rotated.json()["secret"] == OWN_TEXT[::-1]
+    assert api.post(path_of(endpoint, "rotate-secret/")).json()["secret"][:6] == "whsec_"
+
+
+def test_a_signature_profile_is_changed_and_changed_back(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint(url=URL)
+    for profile in ("github", "stripe", "slack", "standard"):
+        changed = api.patch(path_of(endpoint), {"signature_profile": profile})
+        assert (changed.status_code, changed.json()["signature_profile"]) == (200, profile)
+        endpoint.refresh_from_db()
+        assert endpoint.signature_profile == profile
+
+
+@pytest.mark.parametrize(
+    ("before", "secret", "after"),
+    [("standard", OWN_PRIVATE_KEY, "github"), ("github", OWN_TEXT, "standard")],
+)
+def test_a_signature_profile_waits_until_no_live_secret_is_in_its_way(
+    api: APIClient, make_endpoint: MakeEndpoint, before: str, secret: str, after: str
+) -> None:
+    endpoint = make_endpoint(url=URL, signature_profile=before)
+    SigningSecret.objects.issue(endpoint, secret)
+    SigningSecret.objects.issue(endpoint, kind=Kind.HMAC)
+    refused = api.patch(path_of(endpoint), {"signature_profile": after})
+    assert (refused.status_code, faults(refused)) == (400, ["signature_profile"])
+    assert secret not in refused.content.decode()
+    api.post(path_of(endpoint, "expire-secrets/"))
+    changed = api.patch(path_of(endpoint), {"signature_profile": after})
+    assert changed.json()["signature_profile"] == after
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"secret_kind": "ed25519"}, "secret_kind"),
+        ({"secret": OWN_PRIVATE_KEY}, "secret"),
+        ({"secret": "too short"}, "secret"),
+        ({"secret": OWN_TEXT, "secret_kind": "ed25519"}, "secret_kind"),
+    ],
+)
+def test_a_secret_is_not_rotated_to_one_that_the_profile_cannot_sign_with(
+    api: APIClient, make_endpoint: MakeEndpoint, body: dict[str, Any], field: str
+) -> None:
+    endpoint = make_endpoint(signature_profile="github")
+    response = api.post(path_of(endpoint, "rotate-secret/"), body)
     assert (response.status_code, faults(response)) == (400, [field])
     assert SigningSecret.objects.get().expires_at is None
 

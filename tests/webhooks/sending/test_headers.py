@@ -84,6 +84,10 @@ def test_an_owner_may_have_a_few_headers_sent_along(headers: dict[str, str]) -> 
     [
         {"Webhook-Id": "evt_1"},
         {"webhook-signature": "v1,x"},
+        {"X-Hub-Signature-256": "sha256=0"},
+        {"Stripe-Signature": "t=1,v1=0"},
+        {"X-Slack-Request-Timestamp": "1"},
+        {"X-Slack-Signature": "v0=0"},
         {"Content-Type": "text/plain"},
         {"content-encoding": "gzip"},
         {"Host": "elsewhere.example"},
