@@ -62,6 +62,7 @@ def test_the_python_runs_and_does_what_the_page_says(
     assert program["event"].type == "invoice.paid"
     assert event_of("in_7").data == {"invoice": "in_7", "amount": 1200}
     assert event_of("in_43").subscriber == subscriber
+    assert (event_of("in_49").channels, event_of("in_49").ordering_key) == (["eu"], "customer-17")
     assert event_of("in_44").idempotency_key == "paid-in_44"
     assert event_of("in_45").occurred_at == datetime(2026, 7, 1, 12, tzinfo=UTC)
 
