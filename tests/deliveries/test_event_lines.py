@@ -61,7 +61,8 @@ def test_a_line_says_what_emit_takes() -> None:
     assert parse(
         '{"type": "invoice.paid", "data": {"city": "اصفهان"}, "subscriber": "sub_1", '
         '"channels": ["eu"], '
-        '"idempotency_key": "k", "ordering_key": "o", "occurred_at": "2026-01-31T12:00:00Z"}'.encode()
+        '"idempotency_key": "k", "ordering_key": "o", '
+        '"occurred_at": "2026-01-31T12:00:00Z"}'.encode()
     ) == WrittenEvent(
         type="invoice.paid",
         data={"city": "اصفهان"},
