@@ -3,6 +3,7 @@ from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -21,6 +22,7 @@ from subscriptions.ids import from_uuid, to_uuid
 from subscriptions.models import Endpoint
 from tests.conftest import Configure, MakeEndpoint, Queue
 from tests.deliveries.conftest import age
+from tests.processes import wait_until
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queue")]
@@ -127,6 +129,15 @@ class TestTheQueue:
         assert states(made) == ["queued", "pending", "queued"]
         assert attempt(made[1], OK) == [made[0]]
 
+    def test_one_that_is_redriven_has_no_turn_where_order_is_not_wanted_any_more(
+        self, endpoint: Endpoint
+    ) -> None:
+        made = emitted(count=2)
+        kill(made[0])
+        Endpoint.objects.update(ordered=False)
+        operations.redrive([to_uuid(made[0])])
+        assert states(made) == ["pending", "pending"]
+
     def test_none_is_redriven_by_itself_when_its_endpoint_works_again(
         self, endpoint: Endpoint
     ) -> None:
@@ -174,6 +185,12 @@ class TestFanOut:
         pending = Delivery.objects.filter(state="pending")
         assert set(pending.values_list("event", flat=True)) == {first.pk}
         assert pending.count() == 3
+
+    def test_no_event_waits_for_the_fan_out_of_a_later_one(self, chunks: None) -> None:
+        first, _ = (emit("made.once", {}, ordering_key="order-1") for _ in range(2))
+        while (made := fan_out_chunk(first.pk)) is not None:
+            made.announce()
+        assert Delivery.objects.filter(state="pending", event=first).count() == 3
 
     def test_it_waits_no_longer_than_until_that_has_come_by_its_endpoint(
         self, chunks: None
@@ -276,6 +293,7 @@ class TestPauses:
         endpoint.pause()
         assert claim([to_uuid(made[0])]) == []
         made += emitted()
+        assert ordering.advance([(to_uuid(endpoint.pk), "order-1")]) == []
         for sweep in (sweeps.held, sweeps.dissolved, sweeps.queued):
             assert sweep() == 0
         assert states(made) == ["held", "queued", "queued", "queued"]
@@ -305,6 +323,15 @@ class TestPauses:
         emitted(count=3)
         configure(HELD_RETENTION=-1)
         assert sweeps.held_too_long() == 0
+
+
+def waiting_for_locks() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return int(cursor.fetchone()[0])
 
 
 def in_threads(work: Any, count: int) -> list[Any]:
@@ -383,6 +410,40 @@ class TestManyAtOnce:
         assert (late.event.data, early.event.data) == ({"n": "late"}, {"n": "early"})
         assert (late.state, early.state) == ("queued", "pending")
         assert attempt(early.pk, OK) == [late.pk]
+
+    def test_two_that_see_different_heads_do_not_get_in_each_other_s_way(
+        self, endpoint: Endpoint
+    ) -> None:
+        queue = (to_uuid(endpoint.pk), "order-1")
+        drawn, queued, moved = (threading.Event() for _ in range(3))
+
+        def late() -> list[UUID]:
+            with transaction.atomic():
+                emit("made.once", {}, ordering_key="order-1")
+                drawn.set()
+                assert moved.wait(20)
+            return []
+
+        def first() -> list[UUID]:
+            assert queued.wait(20)
+            with transaction.atomic():
+                found = ordering.advance([queue])
+                moved.set()
+                wait_until(lambda: waiting_for_locks() == 2, "the others")
+            return found
+
+        def second() -> list[UUID]:
+            assert drawn.wait(20)
+            ended, *_ = emitted(count=2)
+            Delivery.objects.filter(pk=ended).update(state="delivered", ended_at=timezone.now())
+            queued.set()
+            assert moved.wait(20)
+            wait_until(lambda: waiting_for_locks() == 1, "the one that is late")
+            return ordering.advance([queue])
+
+        found = in_threads(lambda number: (late, first, second)[number](), 3)
+        head = Delivery.objects.get(state="pending")
+        assert found == [[], [to_uuid(head.pk)], []]
 
 
 places = st.integers(0, 5)
