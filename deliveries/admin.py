@@ -286,6 +286,7 @@ class DeliveryAdmin(HistoryAdmin):
         "endpoint",
         "how_it_is",
         ("lead", "batch_size"),
+        "ordering_key",
         "attempt_number",
         "next_attempt_at",
         "lease_expires_at",

@@ -78,6 +78,11 @@ class Event(models.Model):
                 fields=["created_at"],
                 condition=models.Q(fanned_out_at__isnull=True),
             ),
+            models.Index(
+                name="event_to_fan_out_in_order",
+                fields=["ordering_key", "ordinal"],
+                condition=models.Q(fanned_out_at__isnull=True, ordering_key__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -179,7 +184,8 @@ class Delivery(models.Model):
                 name="delivery_under_way_once_per_ordering_key",
                 fields=["endpoint", "ordering_key"],
                 condition=models.Q(
-                    ordering_key__isnull=False, state__in=["pending", "sending", "waiting"]
+                    ordering_key__isnull=False,
+                    state__in=["pending", "sending", "waiting", "held"],
                 ),
             ),
             models.CheckConstraint(
@@ -234,7 +240,7 @@ class Delivery(models.Model):
             models.Index(
                 name="delivery_in_order",
                 fields=["endpoint", "ordering_key", "ordinal"],
-                condition=models.Q(ordering_key__isnull=False, state__in=["queued", "held"]),
+                condition=models.Q(state="queued"),
             ),
             models.Index(
                 name="delivery_gathering",

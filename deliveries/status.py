@@ -23,8 +23,7 @@ UNDER_WAY = """
              UNION ALL
             SELECT state, created_at FROM deliveries_delivery WHERE state = 'gathering'
              UNION ALL
-            SELECT state, created_at FROM deliveries_delivery
-             WHERE state = 'queued' AND ordering_key IS NOT NULL) delivery
+            SELECT state, created_at FROM deliveries_delivery WHERE state = 'queued') delivery
      GROUP BY state
 """
 

@@ -7,6 +7,7 @@ once do no harm; each returns how many rows it took.
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from subscriptions.models import SigningSecret
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 logger = logging.getLogger(__name__)
+
+_walk = ordering.Walk()
 
 DUE = """
     UPDATE deliveries_delivery SET rung_at = now()
@@ -70,7 +73,6 @@ HELD = """
     WITH free AS (
         SELECT delivery.id,
                CASE WHEN endpoint.state = 'deleted' THEN 'discarded'
-                    WHEN endpoint.ordered AND delivery.ordering_key IS NOT NULL THEN 'queued'
                     WHEN endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL
                          THEN 'gathering'
                     ELSE 'pending' END AS becomes
@@ -88,7 +90,7 @@ HELD = """
        SET state = free.becomes,
            rung_at = CASE free.becomes WHEN 'pending' THEN now() END,
            ended_at = CASE free.becomes WHEN 'discarded' THEN now() END,
-           ordering_key = CASE free.becomes WHEN 'queued' THEN ordering_key END
+           ordering_key = CASE free.becomes WHEN 'pending' THEN ordering_key END
       FROM free WHERE delivery.id = free.id
  RETURNING delivery.id, delivery.state
 """
@@ -122,7 +124,8 @@ HELD_TOO_LONG = """
           FROM (SELECT held.id, endpoint.state
                   FROM deliveries_delivery held
                   JOIN subscriptions_endpoint endpoint ON endpoint.id = held.endpoint_id
-                 WHERE held.state = 'held' AND held.id < %(oldest_kept)s
+                 WHERE held.state = %(state)s AND held.id < %(oldest_kept)s
+                   AND endpoint.state NOT IN ('active', 'deleted')
                  ORDER BY held.id LIMIT %(limit)s
                    FOR NO KEY UPDATE OF held SKIP LOCKED) held
          WHERE delivery.id = held.id
@@ -148,6 +151,7 @@ RECOVERED_DEAD_LETTERS = """
        AND endpoint.state = 'active'
        AND endpoint.failing_since IS NULL
        AND endpoint.last_success_at > letter.died_at
+       AND delivery.ordering_key IS NULL
        AND NOT EXISTS (SELECT FROM deliveries_deadletter earlier
                         WHERE earlier.delivery_id = letter.delivery_id
                           AND earlier.resolution = 'recovered')
@@ -260,29 +264,43 @@ def gathered() -> int:
 
 
 def queued() -> int:
-    """Let those move up whose queue stands still, and those leave whose endpoint wants no order."""
+    """Let the heads move up of queues that stand still: whoever was to do so has died."""
     settings = part(DeliverySettings)
-    left = ordering.leave(settings.sweep_chunk * settings.sweep_chunks)
-    moved = ordering.advance(ordering.standing(settings.sweep_chunk * settings.sweep_chunks))
-    bell.ring(left + moved)
-    return len(left) + len(moved)
+    share = min(settings.sweep_chunk * settings.sweep_chunks, bell.room())
+    if not share:
+        return 0
+    moved = ordering.advance(_walk.standing(share))
+    bell.ring(moved)
+    return len(moved)
+
+
+def dissolved() -> int:
+    """Take deliveries out of the queues of endpoints that want no order now, or are deleted."""
+
+    def chunk(limit: int) -> int:
+        rows = ordering.leave(limit)
+        bell.ring([delivery for delivery, state in rows if state == "pending"])
+        return len(rows)
+
+    return _in_chunks(chunk, at_most=bell.room())
 
 
 def held_too_long() -> int:
-    """Make dead letters of what has been held for longer than HELD_RETENTION."""
+    """Make dead letters of what has been held, or queued behind it, longer than HELD_RETENTION."""
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
 
-    def chunk(limit: int) -> int:
+    def chunk(state: str, limit: int) -> int:
         return len(
             _rows(
                 HELD_TOO_LONG,
                 limit,
+                state=state,
                 oldest_kept=lowest_uuid_at(oldest),
                 ids=[uuid7() for _ in range(limit)],
             )
         )
 
-    return _in_chunks(chunk)
+    return sum(_in_chunks(partial(chunk, state)) for state in ("held", "queued"))
 
 
 def recovered_dead_letters() -> int:

@@ -69,6 +69,7 @@ def sweep_stuck() -> None:
 def sweep_held() -> None:
     """Release what is held for endpoints that are active again, or waits for others in vain."""
     sweeps.held()
+    sweeps.dissolved()
     sweeps.queued()
     sweeps.batched()
     sweeps.gathered()

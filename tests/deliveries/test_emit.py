@@ -148,6 +148,7 @@ class TestIdempotencyKeys:
             {"data": {"a": True}},
             {"occurred_at": NOON},
             {"channels": ["eu"]},
+            {"ordering_key": "order-1"},
         ],
     )
     def test_the_same_key_with_other_content_is_an_error(self, other: dict[str, Any]) -> None:

@@ -104,6 +104,7 @@ def test_every_line_is_emitted(emit: Emit, make_endpoint: MakeEndpoint) -> None:
         (line(data="x" * 300_000), ""),
         (line(data="x" * 2_000_000), "It is longer than 1,576,960 bytes"),
         (line(idempotency_key=""), "idempotency_key must have"),
+        (line(ordering_key="a\nb"), "ordering_key must have"),
         (line(subscriber="abbas"), "is not an id"),
         (line(subscriber="ep_" + "0" * 32), "is not an id"),
         (line(subscriber="sub_" + "0" * 32), "There is no subscriber sub_0"),
@@ -120,6 +121,16 @@ def test_a_bad_line_is_reported_by_its_number_and_the_others_are_emitted(
     assert reason in result.err
     assert result.err.count("\n") == 1
     assert Event.objects.count() == 2
+
+
+def test_lines_of_an_ordering_key_arrive_in_their_order(
+    emit: Emit, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint(ordered=True)
+    emit(line(data="made", ordering_key="order-1"), line(data="paid", ordering_key="order-1"))
+    first, second = Delivery.objects.order_by("ordinal")
+    assert (first.event.data, second.event.data) == ("made", "paid")
+    assert {first.ordering_key, second.ordering_key} == {"order-1"}
 
 
 def test_what_was_emitted_under_its_idempotency_key_before_is_not_emitted_again(

@@ -61,13 +61,15 @@ def test_a_line_says_what_emit_takes() -> None:
     assert parse(
         '{"type": "invoice.paid", "data": {"city": "اصفهان"}, "subscriber": "sub_1", '
         '"channels": ["eu"], '
-        '"idempotency_key": "k", "occurred_at": "2026-01-31T12:00:00Z"}'.encode()
+        '"idempotency_key": "k", "ordering_key": "o", '
+        '"occurred_at": "2026-01-31T12:00:00Z"}'.encode()
     ) == WrittenEvent(
         type="invoice.paid",
         data={"city": "اصفهان"},
         subscriber="sub_1",
         channels=["eu"],
         idempotency_key="k",
+        ordering_key="o",
         occurred_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
     )
 
@@ -93,6 +95,7 @@ def test_a_line_says_what_emit_takes() -> None:
         (b'{"type": "a", "data": 1, "idempotency_key": []}', "'idempotency_key' is not a string"),
         (b'{"type": "a", "data": 1, "channels": "eu"}', "'channels' is not a list"),
         (b'{"type": "a", "data": 1, "channels": null}', "'channels' is not a list"),
+        (b'{"type": "a", "data": 1, "ordering_key": 1}', "'ordering_key' is not a string"),
         (b'{"type": "a", "data": 1, "occurred_at": 1767182400}', "'occurred_at' is not a string"),
         (b'{"type": "a", "data": 1, "occurred_at": "today"}', "'today', which is no time"),
         (b'{"type": "a", "data": 1, "occurred_at": "2026-01-31T12:00:00"}', "no time with a zone"),

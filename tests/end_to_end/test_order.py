@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import redis
+from django.conf import settings
 
 from deliveries.emit import emit
 from deliveries.models import Delivery
@@ -28,8 +30,8 @@ def number_of(request: Received) -> tuple[str, int]:
     return data["key"], data["n"]
 
 
-def emit_for_each_key(count: int) -> None:
-    for number in range(count):
+def emit_for_each_key(count: int, start: int = 0) -> None:
+    for number in range(start, start + count):
         for key in KEYS:
             emit("order.changed", {"key": key, "n": number}, ordering_key=key)
 
@@ -108,4 +110,21 @@ def test_a_worker_that_is_killed_puts_nothing_out_of_order(
     assert not all_ended()
     with processes.worker(tmp_path / "second.log", LANE=lane):
         wait_until(all_ended, "the record", patience=90)
+    assert arrivals(receiver) == {key: list(range(10)) for key in KEYS}
+
+
+def test_a_pause_and_a_flushed_broker_put_nothing_out_of_order(
+    beat: Process, worker: Process, make_endpoint: MakeEndpoint, receiver: Receiver
+) -> None:
+    endpoint = make_endpoint(url=receiver.url(), ordered=True)
+    emit_for_each_key(5)
+    receiver.wait_for(12)
+    endpoint.pause()
+    redis.Redis.from_url(settings.REDIS_URL).flushall()
+    emit_for_each_key(5, start=5)
+    under_way = Delivery.objects.filter(state__in=["pending", "sending", "waiting"])
+    wait_until(lambda: not under_way.exists(), "the pause")
+    assert not all_ended()
+    endpoint.resume()
+    wait_until(all_ended, "the record")
     assert arrivals(receiver) == {key: list(range(10)) for key in KEYS}

@@ -60,6 +60,16 @@ def test_an_event_on_channels_reaches_who_asked_for_one_of_them(
     assert Delivery.objects.get().endpoint == eu
 
 
+def test_an_event_with_an_ordering_key_waits_its_turn(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    make_endpoint("invoice.*", ordered=True)
+    event = api.post(EVENTS, {**PAID, "ordering_key": " invoice 42"}).json()
+    assert event["ordering_key"] == " invoice 42"
+    [delivery] = api.get("/api/v1/deliveries/", {"state": "queued"}).json()["results"]
+    assert delivery["event"] == event["id"]
+
+
 def test_a_forgotten_slash_does_not_turn_an_emission_into_something_else(api: APIClient) -> None:
     assert api.post(EVENTS.removesuffix("/"), PAID).status_code == 201
     assert Event.objects.count() == 1
@@ -93,6 +103,10 @@ def test_data_is_any_json_and_is_shown_as_it_came(api: APIClient, data: Any) -> 
         ({"type": "a" * 129}, "type"),
         ({"type": ["a"]}, "type"),
         ({"data": "x" * (256 * 1024)}, "data"),
+        ({"ordering_key": ""}, "ordering_key"),
+        ({"ordering_key": "x" * 256}, "ordering_key"),
+        ({"ordering_key": "a\u200bb"}, "ordering_key"),
+        ({"ordering_key": ["a"]}, "ordering_key"),
         ({"subscriber": "nonsense"}, "subscriber"),
         ({"subscriber": "sub_" + "f" * 32}, "subscriber"),
         ({"subscriber": "a\0"}, "subscriber"),

@@ -123,6 +123,7 @@ def test_an_endpoint_says_in_which_shape_it_wants_its_events(
         ({"batch_seconds": 0}, "batch_seconds"),
         ({"batch_bytes": 100}, "batch_bytes"),
         ({"gzip_above": 2**31}, "gzip_above"),
+        ({"ordered": True, "batch_events": 10}, "ordered"),
     ],
 )
 def test_a_shape_that_makes_no_sense_is_refused_with_the_reason(
