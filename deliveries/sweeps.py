@@ -29,6 +29,7 @@ from webhooks.sending.outcome import Outcome, OutcomeKind
 logger = logging.getLogger(__name__)
 
 _walk = ordering.Walk()
+"""Where this process' sweeps have come to."""
 
 DUE = """
     UPDATE deliveries_delivery SET rung_at = now()
