@@ -2,7 +2,7 @@
 
 import json
 import random
-import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
