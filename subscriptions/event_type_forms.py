@@ -1,8 +1,10 @@
 """The admin's forms of the catalogue: one event type, and a file of them."""
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django import forms
+from django.forms.fields import InvalidJSONInput
 
 from subscriptions import catalogue_file
 from subscriptions.models import EventType
@@ -12,6 +14,15 @@ if TYPE_CHECKING:
     EventTypeModelForm = forms.ModelForm[EventType]
 else:
     EventTypeModelForm = forms.ModelForm
+
+
+class ReadableJson(forms.JSONField):
+    """JSON as a person writes it: on several lines, and nothing where there is none."""
+
+    def prepare_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, InvalidJSONInput):
+            return value
+        return json.dumps(value, indent=2, ensure_ascii=False)
 
 
 class EventTypeForm(EventTypeModelForm):
@@ -24,6 +35,7 @@ class EventTypeForm(EventTypeModelForm):
     class Meta:
         model = EventType
         fields = "__all__"
+        field_classes = {"schema": ReadableJson, "example": ReadableJson}
 
     def clean(self) -> None:
         super().clean()

@@ -473,6 +473,17 @@ class TestCatalogue:
         kind.refresh_from_db()
         assert kind.schema == self.WIDE
 
+    def test_a_schema_is_shown_on_several_lines_and_none_as_nothing(
+        self, admin_client: Client
+    ) -> None:
+        shown = []
+        for name, schema in (("invoice.paid", self.NARROW), ("invoice.late", None)):
+            kind = EventType.objects.create(name=name, schema=schema)
+            shown.append(
+                admin_client.get(page_of(kind)).context["adminform"].form["schema"].value()
+            )
+        assert shown == [json.dumps(self.NARROW, indent=2), None]
+
     def test_it_is_exported_and_imported_as_a_file(self, admin_client: Client) -> None:
         EventType.objects.create(name="invoice.paid", group="Billing")
         exported = admin_client.get("/admin/subscriptions/eventtype/export/")
