@@ -2,7 +2,7 @@
 
 import json
 import random
-import time
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -49,16 +49,20 @@ def arrivals(receiver: Receiver) -> dict[str, list[int]]:
 def test_a_worker_that_is_killed_puts_nothing_out_of_order(
     beat: Process, lane: str, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
 ) -> None:
-    def slowly(*_: object) -> Answer:
-        time.sleep(0.1)
+    killed = threading.Event()
+
+    def stall_in_the_middle(request: Received, _: int) -> Answer:
+        if number_of(request)[1] == 5:
+            killed.wait(30)
         return Answer()
 
-    receiver.answers["/hook"] = slowly
+    receiver.answers["/hook"] = stall_in_the_middle
     make_endpoint(url=receiver.url(), ordered=True)
     emit_for_each_key(10)
     with processes.worker(tmp_path / "first.log", LANE=lane) as victim:
-        receiver.wait_for(12)
+        receiver.wait_for(6)
         victim.kill()
+        killed.set()
     assert not all_ended()
     with processes.worker(tmp_path / "second.log", LANE=lane):
         wait_until(all_ended, "the record", patience=90)
