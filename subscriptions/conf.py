@@ -3,14 +3,12 @@
 Each package describes its own part as a frozen dataclass; `part` fills one in.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
-from functools import cache
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.core.signals import setting_changed
-from django.dispatch import receiver
 
 from webhooks.addresses import AddressPolicy
 from webhooks.sending.proxy import EgressProxy
@@ -18,10 +16,22 @@ from webhooks.sending.proxy import EgressProxy
 Part = TypeVar("Part")
 
 
-@cache
+# Each with the dict that it was made of: where settings are changed, as tests do, it is another.
+_parts: dict[type, tuple[Mapping[str, Any], Any]] = {}
+NOTHING: Mapping[str, Any] = {}
+
+
 def part(kind: type[Part]) -> Part:
     """An instance of `kind`, each field taken from ANGARIUM by its name in capitals, if there."""
-    given: dict[str, Any] = getattr(settings, "ANGARIUM", {})
+    given: Mapping[str, Any] = getattr(settings, "ANGARIUM", NOTHING)
+    known = _parts.get(kind)
+    if known is None or known[0] is not given:
+        known = _parts[kind] = given, _made(kind, given)
+    made: Part = known[1]
+    return made
+
+
+def _made(kind: type[Part], given: Mapping[str, Any]) -> Part:
     return kind(
         **{
             field.name: _frozen(given[field.name.upper()])
@@ -33,12 +43,6 @@ def part(kind: type[Part]) -> Part:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-@receiver(setting_changed)
-def forget_parts(*, setting: str, **_: object) -> None:
-    if setting == "ANGARIUM":
-        part.cache_clear()
 
 
 @dataclass(frozen=True)
