@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.conf import LazySettings
+from django.test import override_settings
 
 from config.celery import app
 from subscriptions.models import Endpoint, SigningSecret, Subscriber, Subscription
@@ -13,6 +14,13 @@ from tests.webhooks.sending.certificates import Authority
 
 MakeEndpoint = Callable[..., Endpoint]
 Configure = Callable[..., None]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_passwords() -> Iterator[None]:
+    """Hundreds of tests log in; only a guess is to take long."""
+    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
+        yield
 
 
 @pytest.fixture
