@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from cryptography.fernet import Fernet
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -60,7 +61,10 @@ def test_the_production_settings_pass_django_s_own_check() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_behind_tls_all_is_https_and_cookies_are_this_host_s_alone() -> None:
-    User.objects.create_user("shirin", password="correct horse", is_staff=True)
+    # Its password is for a process with the production settings, and is hashed as there.
+    hasher = PBKDF2PasswordHasher()
+    kept_as = hasher.encode("correct horse", hasher.salt())
+    User.objects.create(username="shirin", password=kept_as, is_staff=True)
     told = subprocess.run(
         [sys.executable, "-c", BEHIND_A_PROXY],
         cwd=ROOT,
