@@ -8,10 +8,11 @@ import pytest
 from django.apps import apps
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
+from config.celery import app
 from tests import processes
 from tests.api_client import api as api
 from tests.conftest import Queue
-from tests.processes import Process
+from tests.processes import Process, wait_until
 
 
 @pytest.fixture(scope="module", params=["plain", "courier"])
@@ -44,6 +45,16 @@ def quick_schedules(transactional_db: None) -> None:
 
 
 @pytest.fixture
-def beat(quick_schedules: None, tmp_path: Path) -> Iterator[Process]:
+def beat(quick_schedules: None, queue: Queue, tmp_path: Path) -> Iterator[Process]:
     with processes.beat(tmp_path / "beat.log") as process:
         yield process
+    # A sweep that went on while the tables are emptied could not but deadlock with that.
+    queue.purge()
+    wait_until(no_sweep_is_at_work, "the last sweeps")
+
+
+def no_sweep_is_at_work() -> bool:
+    """Whether the worker, if there is one, neither runs a sweep nor is about to."""
+    worker = app.control.inspect(limit=1, timeout=1)
+    running = worker.active()
+    return running is None or "sweep" not in f"{running} {worker.reserved()}"
