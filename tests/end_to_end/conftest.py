@@ -55,6 +55,8 @@ def beat(quick_schedules: None, queue: Queue, tmp_path: Path) -> Iterator[Proces
 
 def no_sweep_is_at_work() -> bool:
     """Whether the worker, if there is one, neither runs a sweep nor is about to."""
-    worker = app.control.inspect(limit=1, timeout=1)
-    running = worker.active()
-    return running is None or "sweep" not in f"{running} {worker.reserved()}"
+    # Not over the application's pooled connections, which some tests have the broker close.
+    with app.connection_for_write() as connection:
+        worker = app.control.inspect(limit=1, timeout=1, connection=connection)
+        running = worker.active()
+        return running is None or "sweep" not in f"{running} {worker.reserved()}"
