@@ -6,7 +6,7 @@ by chunk; the sweep carries on from wherever a process left it, as the rows that
 is still to be done. Of the history one entry stays: that it was erased, when, and by whom.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from uuid import UUID
 
 from django.apps import apps
@@ -69,6 +69,10 @@ class Extent:
     api_keys: int
     events: int
     deliveries: int
+
+    def lines(self) -> list[str]:
+        """It in words, as in "deliveries: 1,200"."""
+        return [f"{what.replace('_', ' ')}: {count:,}" for what, count in asdict(self).items()]
 
 
 def extent(subscriber: Subscriber) -> Extent:

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 
 Row = Mapping[str, Any]
 
@@ -56,6 +57,12 @@ def _cell(value: Any) -> str:
     plain = DjangoJSONEncoder().default(value) if hasattr(value, "isoformat") else value
     text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
     return f"'{text}" if text.startswith(FORMULA) else text
+
+
+def download(lines: Iterator[str], name: str, content_type: str) -> StreamingHttpResponse:
+    """A file to be saved, sent while it is read."""
+    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
+    return StreamingHttpResponse(lines, content_type=content_type, headers=disposition)
 
 
 class _Line:

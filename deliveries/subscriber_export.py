@@ -61,7 +61,7 @@ HISTORY = ["id", "at", "action", "kind", "object_id", "name", "count", "endpoint
 
 
 def export(subscriber_id: str) -> Iterator[str]:
-    """Lines of {"kind": …, and the columns of a row}; what others refer to comes before them."""
+    """A line for each row: {"record": what it is, and its columns}. What others refer to is first."""
     return json_lines(_rows(subscriber_id))
 
 
@@ -97,7 +97,7 @@ def _deliveries(subscriber: str, endpoint: str) -> Iterator[Row]:
         shared = Event.objects.filter(pk__in=untold, subscriber=None)
         yield from map(_with_data, _lines("event", shared, EVENT_FOR_EVERYBODY))
         for delivery in page:
-            yield {"kind": "delivery", **{name: delivery[name] for name in DELIVERY}}
+            yield {"record": "delivery", **{name: delivery[name] for name in DELIVERY}}
         yield from _lines("attempt", Attempt.objects.filter(delivery__in=ids), ATTEMPT)
         yield from _lines("dead_letter", DeadLetter.objects.filter(delivery__in=ids), DEAD_LETTER)
 
@@ -105,7 +105,7 @@ def _deliveries(subscriber: str, endpoint: str) -> Iterator[Row]:
 def _lines(kind: str, rows: QuerySet[Any, Any], columns: list[str]) -> Iterator[Row]:
     for page in pages(rows.values("pk", *columns)):
         for row in page:
-            yield {"kind": kind, **{name: row[name] for name in columns}}
+            yield {"record": kind, **{name: row[name] for name in columns}}
 
 
 def _with_data(event: Row) -> Row:

@@ -12,7 +12,8 @@ from rest_framework.response import Response
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
 from deliveries import erasing, subscriber_export
-from deliveries.api.streaming import NoNegotiation, download
+from deliveries.api.streaming import NoNegotiation
+from deliveries.exporting import download
 from deliveries.models import Erasure
 from subscriptions.api.errors import Conflict
 from subscriptions.api.fields import Id
@@ -53,8 +54,8 @@ class WholeSubscriberViewSet(ApiViewSet[Any]):
 
     @extend_schema(
         summary="Export a subscriber",
-        description="Everything that is its own, a JSON object a line, each with a `kind`: the "
-        "subscriber, its API keys, endpoints, signing secrets (without the secrets), "
+        description="Everything that is its own, a JSON object a line, which says as `record` what "
+        "it is: the subscriber, its API keys, endpoints, signing secrets (without the secrets), "
         "subscriptions, handshakes and feed, its events and those for everybody that were on "
         "their way to it, its deliveries, attempts and dead letters, and its history.",
         responses={(200, "application/x-ndjson"): str},

@@ -1,9 +1,7 @@
 """Answers that are written as they are read, however long they get."""
 
-from collections.abc import Iterator
 from typing import Any
 
-from django.http import StreamingHttpResponse
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 
@@ -15,9 +13,3 @@ class NoNegotiation(BaseContentNegotiation):
         self, request: Request, renderers: Any, format_suffix: str | None = None
     ) -> Any:
         return renderers[0], renderers[0].media_type
-
-
-def download(lines: Iterator[str], name: str, content_type: str) -> StreamingHttpResponse:
-    """A file to be saved, in bounded memory."""
-    disposition = {"Content-Disposition": f'attachment; filename="{name}"'}
-    return StreamingHttpResponse(lines, content_type=content_type, headers=disposition)

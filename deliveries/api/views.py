@@ -37,9 +37,10 @@ from deliveries.api.serializers import (
     TrialsSerializer,
     TrySerializer,
 )
-from deliveries.api.streaming import NoNegotiation, download
+from deliveries.api.streaming import NoNegotiation
 from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
+from deliveries.exporting import download
 from deliveries.models import DeadLetter, DeadLetterJob, Delivery, Event
 from deliveries.trying import latest, try_on_events, try_on_example
 from subscriptions.api.access import subscriber_of

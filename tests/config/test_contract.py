@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -21,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from deliveries.emit import emit
-from deliveries.models import DeadLetter, Delivery
+from deliveries.models import DeadLetter, DeadLetterJob, Delivery, Erasure
 from subscriptions.models import ApiKey, EventType, Feed, HistoryEntry, Subscription
 from tests.conftest import MakeEndpoint
 
@@ -79,7 +80,10 @@ def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
     letter = DeadLetter.objects.create(
         delivery=delivery, reason="exhausted", died_at=timezone.now()
     )
+    job = DeadLetterJob.objects.create(action="redrive", selection={}, matched=1, up_to=uuid4())
     return {
+        "dead-letter-jobs": job.pk,
+        "erasures": Erasure.objects.create(subscriber="sub_" + "0" * 32).pk,
         "subscribers": endpoint.subscriber_id,
         "endpoints": endpoint.pk,
         "subscriptions": endpoint.subscriptions.get().pk,
