@@ -2,12 +2,13 @@
 # make test     the whole test suite, on real servers
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make bench-retention  whether partitions by time would pay
 # make profile  where the courier's time goes
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: demo test bench profile check audit format lock clean
+.PHONY: demo test bench bench-retention profile check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -17,6 +18,9 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-retention: .venv/installed
+	$(BIN)/python -m tests.bench.partitions $(ARGS)
 
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)

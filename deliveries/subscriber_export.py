@@ -61,7 +61,7 @@ HISTORY = ["id", "at", "action", "kind", "object_id", "name", "count", "endpoint
 
 
 def export(subscriber_id: str) -> Iterator[str]:
-    """A line for each row: {"record": what it is, and its columns}. What others refer to is first."""
+    """A line for each row: {"record": what it is, and its columns}, after those it refers to."""
     return json_lines(_rows(subscriber_id))
 
 
@@ -109,7 +109,6 @@ def _lines(kind: str, rows: QuerySet[Any, Any], columns: list[str]) -> Iterator[
 
 
 def _with_data(event: Row) -> Row:
-    return {
-        **{k: v for k, v in event.items() if k != "payload"},
-        "data": json.loads(event["payload"]),
-    }
+    columns = dict(event)
+    data = json.loads(columns.pop("payload"))
+    return {**columns, "data": data}

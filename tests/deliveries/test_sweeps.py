@@ -190,6 +190,32 @@ def bury_many(endpoint: Endpoint, count: int) -> None:
     recover(Delivery.objects.filter(endpoint=endpoint)[0])
 
 
+def bury_an_outage(endpoint: Endpoint, count: int) -> None:
+    """As many dead letters, written at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """WITH event AS (
+                   INSERT INTO deliveries_event (id, type, payload, occurred_at, created_at,
+                                                 delivery_count, fanned_out_at)
+                   SELECT gen_random_uuid(), 'made.often', '{}', now(), now(), 1, now()
+                     FROM generate_series(1, %s)
+                RETURNING id
+               )
+               INSERT INTO deliveries_delivery (id, event_id, endpoint_id, state, attempt_number,
+                                                round_start, created_at, ended_at)
+               SELECT gen_random_uuid(), id, %s, 'dead', 10, 0, now(), now() FROM event""",
+            [count, to_uuid(endpoint.pk)],
+        )
+        cursor.execute(
+            """INSERT INTO deliveries_deadletter (id, delivery_id, reason, last_error, died_at,
+                                                  resolution)
+               SELECT gen_random_uuid(), id, 'exhausted', '', now(), ''
+                 FROM deliveries_delivery WHERE endpoint_id = %s""",
+            [to_uuid(endpoint.pk)],
+        )
+    recover(Delivery.objects.filter(endpoint=endpoint)[0])
+
+
 class TestDeadLetters:
     def test_they_are_redriven_once_their_endpoint_has_recovered(
         self, make_delivery: MakeDelivery
@@ -239,7 +265,7 @@ class TestDeadLetters:
         Endpoint.objects.update(**health)
         assert sweeps.recovered_dead_letters() == 0
 
-    def test_a_million_of_one_endpoint_come_at_its_rate(
+    def test_those_of_one_endpoint_come_at_its_rate(
         self, make_endpoint: MakeEndpoint, configure: Configure
     ) -> None:
         configure(RECOVERY_RATE=0.1)
@@ -248,6 +274,17 @@ class TestDeadLetters:
         a_minute_ago = timezone.now() - timedelta(seconds=61)
         DeadLetter.objects.filter(resolution="recovered").update(resolved_at=a_minute_ago)
         assert sweeps.recovered_dead_letters() == 6
+
+    def test_fifty_thousand_of_one_endpoint_are_no_thundering_herd(
+        self, make_endpoint: MakeEndpoint
+    ) -> None:
+        many, few = make_endpoint(), make_endpoint()
+        bury_many(few, 3)
+        bury_an_outage(many, 50_000)
+        assert sweeps.recovered_dead_letters() == 603
+        pending = Delivery.objects.filter(state="pending")
+        assert (pending.count(), pending.filter(endpoint=few).count()) == (603, 3)
+        assert sweeps.recovered_dead_letters() == 0
 
     def test_those_of_other_endpoints_do_not_wait_for_those_of_one(
         self, make_endpoint: MakeEndpoint, configure: Configure, queue: Queue
