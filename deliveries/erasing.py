@@ -16,10 +16,10 @@ from django.utils import timezone
 
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
-from deliveries.models import Delivery, Erasure, Event
+from deliveries.models import Delivery, Erasure, Event, OperationalNotice
 from subscriptions.conf import part
 from subscriptions.history import HistoryEntry
-from subscriptions.ids import to_uuid
+from subscriptions.ids import from_uuid, to_uuid
 from subscriptions.models import ApiKey, Endpoint, Subscriber, Subscription
 
 # Endpoint by endpoint through its index: of others' deliveries none is read.
@@ -41,6 +41,15 @@ EVENTS = """
                    WHERE subscriber_id = %(subscriber)s
                      AND NOT EXISTS (SELECT FROM deliveries_delivery WHERE event_id = event.id)
                    ORDER BY id DESC LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+"""
+
+# What operators were told of it by operational webhooks has its URLs; an id is in no other text.
+TOLD_TO_OPERATORS = """
+    SELECT event.id
+      FROM deliveries_event event
+      JOIN subscriptions_subscriber operator ON operator.id = event.subscriber_id
+     WHERE operator.operator AND event.payload LIKE %(named)s
+     LIMIT %(limit)s FOR UPDATE OF event SKIP LOCKED
 """
 
 DISARM = (
@@ -126,6 +135,8 @@ def carry_on(erasure_id: str, limit: int) -> bool:
         if events:
             unfinished.update(events=F("events") + events)
             return True
+        if _drop_what_operators_were_told(erasure.subscriber, limit):
+            return True
         if Subscriber.objects.filter(pk=erasure.subscriber).exists():
             return _forget(erasure.subscriber)
         entries = HistoryEntry.objects.filter(subscriber=erasure.subscriber)
@@ -152,6 +163,17 @@ def carry_on_all() -> int:
 def _disarm(subscriber: str) -> None:
     for statement in DISARM:
         _execute(statement, to_uuid(subscriber))
+
+
+def _drop_what_operators_were_told(subscriber: str, limit: int) -> int:
+    notices, _ = OperationalNotice.objects.filter(data__subscriber=subscriber).delete()
+    with connection.cursor() as cursor:
+        cursor.execute(TOLD_TO_OPERATORS, {"named": f"%{subscriber}%", "limit": limit})
+        events = [from_uuid("evt", event) for (event,) in cursor.fetchall()]
+    deliveries = Delivery.objects.filter(event__in=events).values_list("pk", flat=True)
+    drop_deliveries([to_uuid(delivery) for delivery in deliveries])
+    Event.objects.filter(pk__in=events).delete()
+    return notices + len(events)
 
 
 def _forget(subscriber_id: str) -> bool:

@@ -23,7 +23,7 @@ from subscriptions.models import (
     Subscription,
 )
 
-SUBSCRIBER = ["id", "name", "external_id", "feature_flags", "created_at"]
+SUBSCRIBER = ["id", "name", "external_id", "feature_flags", "operator", "created_at"]
 API_KEY = ["prefix", "name", "scopes", "rate", "created", "expiry_date", "revoked", "last_used_at"]
 ENDPOINT = [
     *["id", "url", "description", "state", "disabled_reason", "created_at", "max_in_flight"],

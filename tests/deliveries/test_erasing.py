@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from deliveries import erasing
+from deliveries import erasing, sweeps
 from deliveries.emit import InvalidEvent, emit
 from deliveries.fan_out import fan_out_chunk
 from deliveries.models import Attempt, DeadLetter, Delivery, Erasure, Event
@@ -71,6 +71,10 @@ def others() -> Subscriber:
 
 @pytest.fixture
 def doomed(others: Subscriber) -> Subscriber:
+    operator = Subscriber.objects.create(name="Darius", operator=True)
+    told = Endpoint.objects.create(subscriber=operator, url="http://127.0.0.1:9/operator")
+    Subscription.objects.create(endpoint=told, pattern="delivery.dead")
+    Subscription.objects.create(endpoint=told, pattern="endpoint.disabled")
     subscriber = move_in(MARK)
     emit("made.shared", {"n": 1})
     return subscriber
@@ -118,6 +122,19 @@ def test_of_others_and_of_events_for_everybody_all_else_stays(
     erase(doomed)
     assert of(others) == before
     assert Event.objects.filter(type="made.shared").exists()
+
+
+def test_what_operators_were_told_of_it_goes_and_what_of_others_stays(
+    doomed: Subscriber, others: Subscriber
+) -> None:
+    Endpoint.objects.filter(subscriber=others).order_by("pk")[0].resume()
+    sweeps.notices()
+    told = Event.objects.filter(subscriber__operator=True)
+    assert told.filter(payload__contains=doomed.pk).exists()
+    erase(doomed)
+    assert not told.filter(payload__contains=doomed.pk).exists()
+    assert told.filter(payload__contains=others.pk).exists()
+    assert MARK not in repr(everything())
 
 
 def test_it_is_out_of_reach_at_once(doomed: Subscriber, api: APIClient) -> None:

@@ -383,7 +383,7 @@ def test_two_sweeps_at_once_take_each_delivery_once(
 
 def test_beat_has_a_schedule_for_every_sweep_there_is() -> None:
     # Again, since tests that commit leave no rows of a migration behind.
-    for schedules in ("0002_sweep_schedules", "0005_retention_schedules"):
+    for schedules in ("0002_sweep_schedules", "0006_retention_schedules"):
         import_module(f"deliveries.migrations.{schedules}").install(apps, None)
     scheduled = set(PeriodicTask.objects.filter(enabled=True).values_list("task", flat=True))
     app.loader.import_default_modules()

@@ -64,8 +64,8 @@ REQUIRED = [
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("deliveries", "0003_ordinals"),
-        ("subscriptions", "0003_erasing"),
+        ("deliveries", "0004_operational_notices"),
+        ("subscriptions", "0004_erasing"),
     ]
 
     operations = [

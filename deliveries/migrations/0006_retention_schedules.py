@@ -33,7 +33,7 @@ def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("deliveries", "0004_dead_letters_and_erasures"),
+        ("deliveries", "0005_dead_letters_and_erasures"),
         ("django_celery_beat", "0019_alter_periodictasks_options"),
     ]
     operations = [migrations.RunPython(install, remove)]
