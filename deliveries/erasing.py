@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from deliveries.chunks import rows
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
 from deliveries.models import Delivery, Erasure, Event, OperationalNotice
@@ -126,7 +127,7 @@ def carry_on(erasure_id: str, limit: int) -> bool:
         if erasure is None:
             return False
         subscriber = to_uuid(erasure.subscriber)
-        deliveries = _rows(DELIVERIES, subscriber, limit)
+        deliveries = [row for (row,) in rows(DELIVERIES, limit, subscriber=subscriber)]
         if deliveries:
             dropped = drop_deliveries(deliveries)
             unfinished.update(deliveries=F("deliveries") + dropped)
@@ -167,9 +168,8 @@ def _disarm(subscriber: str) -> None:
 
 def _drop_what_operators_were_told(subscriber: str, limit: int) -> int:
     notices, _ = OperationalNotice.objects.filter(data__subscriber=subscriber).delete()
-    with connection.cursor() as cursor:
-        cursor.execute(TOLD_TO_OPERATORS, {"named": f"%{subscriber}%", "limit": limit})
-        events = [from_uuid("evt", event) for (event,) in cursor.fetchall()]
+    told = rows(TOLD_TO_OPERATORS, limit, named=f"%{subscriber}%")
+    events = [from_uuid("evt", event) for (event,) in told]
     deliveries = Delivery.objects.filter(event__in=events).values_list("pk", flat=True)
     drop_deliveries([to_uuid(delivery) for delivery in deliveries])
     Event.objects.filter(pk__in=events).delete()
@@ -206,9 +206,3 @@ def _execute(statement: str, subscriber: UUID, limit: int | None = None) -> int:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"subscriber": subscriber, "limit": limit})
         return int(cursor.rowcount)
-
-
-def _rows(statement: str, subscriber: UUID, limit: int) -> list[UUID]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"subscriber": subscriber, "limit": limit})
-        return [row for (row,) in cursor.fetchall()]

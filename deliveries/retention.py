@@ -4,15 +4,14 @@ Ids sort by time, so that what is old is the front of an index; nothing else is 
 another transaction holds are left for the next run.
 """
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from deliveries.chunks import in_chunks, rows
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
 from deliveries.models import DeadLetterJob, Delivery, Erasure
@@ -32,18 +31,19 @@ OLD_ATTEMPTS = """
                    WHERE ended_at < %(before)s)
 """
 
+# LATERAL, as that keeps PostgreSQL from reading all deliveries into a hash.
 OLD_EVENTS = """
-    SELECT id,
-           fanned_out_at IS NOT NULL
-           AND NOT EXISTS (SELECT FROM deliveries_delivery delivery
-                            WHERE delivery.event_id = event.id AND delivery.ended_at IS NULL)
+    SELECT event.id, fanned_out_at IS NOT NULL AND open.id IS NULL
       FROM deliveries_event event
-     WHERE id > %(after)s AND id < %(oldest_kept)s
-     ORDER BY id LIMIT %(limit)s
+      LEFT JOIN LATERAL (SELECT id FROM deliveries_delivery
+                          WHERE event_id = event.id AND ended_at IS NULL LIMIT 1) open ON true
+     WHERE event.id > %(after)s AND event.id < %(oldest_kept)s
+     ORDER BY event.id LIMIT %(limit)s
 """
 
 LOCK_EVENTS = """
-    SELECT id FROM deliveries_event WHERE id = ANY(%(events)s) ORDER BY id FOR UPDATE SKIP LOCKED
+    SELECT id FROM deliveries_event
+     WHERE id = ANY(%(events)s) ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 """
 
 ENDED_DELIVERIES = """
@@ -74,12 +74,12 @@ class Walk:
         Returns how many, and whether more may follow in this run. An event with more deliveries
         than fit into one transaction loses some of them and is come to again.
         """
-        found = _rows(OLD_EVENTS, after=self.after, oldest_kept=oldest_kept, limit=limit)
+        found = rows(OLD_EVENTS, limit, after=self.after, oldest_kept=oldest_kept)
         ended = [event for event, is_over in found if is_over]
         most = limit * DELIVERIES_AN_EVENT
         with transaction.atomic(), connection.cursor() as cursor:
-            events = [event for (event,) in _rows(LOCK_EVENTS, events=ended)]
-            deliveries = _rows(ENDED_DELIVERIES, events=events, limit=most)
+            events = [event for (event,) in rows(LOCK_EVENTS, limit, events=ended)]
+            deliveries = rows(ENDED_DELIVERIES, most, events=events)
             drop_deliveries([delivery for (delivery,) in deliveries])
             cursor.execute(DROP_EVENTS, {"events": events})
             dropped = cursor.rowcount
@@ -116,7 +116,7 @@ def old_attempts() -> int:
             cursor.execute(OLD_ATTEMPTS, {"before": before, "limit": limit})
             return int(cursor.rowcount)
 
-    return _in_chunks(chunk)
+    return in_chunks(chunk)
 
 
 def deleted_endpoints() -> int:
@@ -129,7 +129,7 @@ def deleted_endpoints() -> int:
         Endpoint.objects.filter(pk__in=chosen).delete()
         return len(chosen)
 
-    return _in_chunks(chunk)
+    return in_chunks(chunk)
 
 
 def ended_jobs() -> int:
@@ -142,21 +142,3 @@ def ended_jobs() -> int:
 
 def _ago(seconds: float) -> datetime:
     return timezone.now() - timedelta(seconds=seconds)
-
-
-def _in_chunks(take: Callable[[int], int]) -> int:
-    settings = part(DeliverySettings)
-    taken = 0
-    for _ in range(settings.sweep_chunks):
-        found = take(settings.sweep_chunk)
-        taken += found
-        if found < settings.sweep_chunk:
-            break
-    return taken
-
-
-def _rows(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows

@@ -5,19 +5,19 @@ once do no harm; each returns how many rows it took.
 """
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from math import ceil
-from typing import Any
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from deliveries import batching, bell, handshakes, operational, operations, ordering
+from deliveries.chunks import in_chunks as _in_chunks
+from deliveries.chunks import rows as _rows
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -143,10 +143,26 @@ HELD_TOO_LONG = """
  RETURNING delivery_id
 """
 
+# The next of an endpoint's that are redriven by themselves: each once, in no order, and only where
+# a later delivery has arrived.
+TO_RECOVER = """
+    SELECT letter.id, letter.delivery_id
+      FROM deliveries_deadletter letter
+      JOIN deliveries_delivery delivery ON delivery.id = letter.delivery_id
+     WHERE letter.endpoint_id = endpoint.id
+       AND letter.resolution = '' AND letter.reason = 'exhausted'
+       AND letter.died_at < endpoint.last_success_at
+       AND delivery.ordering_key IS NULL
+       AND NOT EXISTS (SELECT FROM deliveries_deadletter earlier
+                        WHERE earlier.delivery_id = letter.delivery_id
+                          AND earlier.resolution = 'recovered')
+     ORDER BY letter.id
+"""
+
 # From one endpoint that has some to the next, through the index. What there is room for is dealt
 # out evenly among those that work again, in an order that is another each time; of each no more
 # than is left of its rate for a minute.
-RECOVERED_DEAD_LETTERS = """
+RECOVERED_DEAD_LETTERS = f"""
     WITH RECURSIVE step (endpoint) AS (
         (SELECT endpoint_id FROM deliveries_deadletter
           WHERE resolution = '' AND reason = 'exhausted' ORDER BY endpoint_id LIMIT 1)
@@ -167,23 +183,15 @@ RECOVERED_DEAD_LETTERS = """
           JOIN subscriptions_endpoint endpoint ON endpoint.id = step.endpoint
           LEFT JOIN lately ON lately.endpoint_id = endpoint.id
          WHERE endpoint.state = 'active' AND endpoint.failing_since IS NULL
+           AND EXISTS ({TO_RECOVER} LIMIT 1)
          ORDER BY random()
     )
     SELECT mine.delivery_id
-      FROM healthy
+      FROM healthy endpoint
      CROSS JOIN LATERAL (
-        SELECT letter.delivery_id, row_number() OVER (ORDER BY letter.id) AS place
-          FROM deliveries_deadletter letter
-          JOIN deliveries_delivery delivery ON delivery.id = letter.delivery_id
-         WHERE letter.endpoint_id = healthy.id
-           AND letter.resolution = '' AND letter.reason = 'exhausted'
-           AND letter.died_at < healthy.last_success_at
-           AND delivery.ordering_key IS NULL
-           AND NOT EXISTS (SELECT FROM deliveries_deadletter earlier
-                            WHERE earlier.delivery_id = letter.delivery_id
-                              AND earlier.resolution = 'recovered')
-         ORDER BY letter.id
-         LIMIT greatest(0, least(allowed, ceil(%(limit)s::float8 / endpoints)))
+        SELECT delivery_id, row_number() OVER (ORDER BY id) AS place
+          FROM ({TO_RECOVER}
+                 LIMIT greatest(0, least(allowed, ceil(%(limit)s::float8 / endpoints)))) next
      ) mine
      ORDER BY mine.place
      LIMIT %(limit)s
@@ -378,26 +386,3 @@ def _ring_in_chunks(statement: str) -> int:
         return len(deliveries)
 
     return _in_chunks(chunk, at_most=bell.room())
-
-
-def _in_chunks(take: Callable[[int], int], at_most: int | None = None) -> int:
-    """Call `take(limit)` until it finds less than it may, or the run has done its share."""
-    settings = part(DeliverySettings)
-    share = settings.sweep_chunk * settings.sweep_chunks
-    left = share if at_most is None else min(share, at_most)
-    taken = 0
-    while left > 0:
-        limit = min(settings.sweep_chunk, left)
-        found = take(limit)
-        taken += found
-        left -= found
-        if found < limit:
-            break
-    return taken
-
-
-def _rows(statement: str, limit: int, **parameters: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"limit": limit, **parameters})
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
