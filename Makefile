@@ -5,6 +5,7 @@
 # make profile  where the courier's time goes
 PYTHON ?= python3
 BIN := .venv/bin
+AUDIT := .venv/audit
 ARGS ?=
 
 .PHONY: demo test bench profile check audit format lock clean
@@ -30,14 +31,15 @@ check: .venv/installed
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(MAKE) --no-print-directory audit
 
-# Known vulnerabilities of what is installed, where the service that knows them can be reached.
+# Known vulnerabilities of what is installed, where the service that knows them can be reached; of
+# packages that it does not know it says how many there are.
 audit: .venv/installed
-	@if $(BIN)/pip-audit --skip-editable --progress-spinner off > .venv/audit 2>&1; then \
-		head -1 .venv/audit; \
-	elif grep -q "^Found " .venv/audit; then \
-		cat .venv/audit; exit 1; \
+	@if $(BIN)/pip-audit --skip-editable --progress-spinner off > $(AUDIT) 2>&1; then \
+		echo "$$(head -1 $(AUDIT)), $$(grep -c "could not be audited" $(AUDIT)) packages not audited"; \
+	elif grep -q "^Found " $(AUDIT); then \
+		cat $(AUDIT); exit 1; \
 	else \
-		echo "Not audited: $$(tail -1 .venv/audit)"; \
+		echo "Not audited: $$(tail -1 $(AUDIT))"; \
 	fi
 
 format: .venv/installed
