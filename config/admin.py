@@ -1,7 +1,8 @@
 """What Django and django-celery-beat leave open in the admin.
 
 Of users, groups and schedules the history is Django's own, which has no entry for beat's actions,
-and loses those of a user who is deleted.
+and loses those of a user who is deleted. Whoever may change users or groups could make themselves a
+superuser.
 """
 
 from collections.abc import Callable
@@ -9,8 +10,8 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import User
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_celery_beat.admin import PeriodicTaskAdmin
@@ -41,13 +42,41 @@ def noted(action: Action) -> Action:
 for name in PeriodicTaskAdmin.actions:
     setattr(PeriodicTaskAdmin, name, noted(getattr(PeriodicTaskAdmin, name)))
 
-admin.site.unregister(User)
+admin.site.unregister([User, Group])
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
 
 
 @admin.register(User)
-class KeptUserAdmin(OfUsers):
-    """Whoever has done something is not deleted but made inactive: it stays on record."""
+class CarefulUserAdmin(OfUsers):
+    """Users, by whoever may change them; who may do what, and superusers, by superusers alone.
+
+    Whoever has done something is not deleted but made inactive: it stays on record.
+    """
+
+    rights = ("is_superuser", "groups", "user_permissions")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        own = super().get_readonly_fields(request, obj)
+        return own if _is_superuser(request) else (*own, *self.rights)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or not obj.is_superuser or _is_superuser(request))
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return may and obj is not None and not obj.logentry_set.exists()
+        if obj is None or not self.has_change_permission(request, obj):
+            return False
+        return may and not obj.logentry_set.exists()
+
+
+@admin.register(Group)
+class CarefulGroupAdmin(GroupAdmin):
+    """Groups, by whoever may change them; what their members may do by superusers alone."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Group | None = None) -> Any:
+        own = super().get_readonly_fields(request, obj)
+        return own if _is_superuser(request) else (*own, "permissions")
