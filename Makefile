@@ -2,13 +2,14 @@
 # make test     the whole test suite, on real servers
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
 PYTHON ?= python3
 BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test bench profile check audit format lock clean
+.PHONY: demo test bench profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -21,6 +22,9 @@ bench: .venv/installed
 
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)
+
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict --quiet
 
 check: export DEBUG = 1
 check: .venv/installed
@@ -50,7 +54,7 @@ lock: .venv/installed
 	$(BIN)/pip freeze --exclude-editable --exclude angarium --exclude angarium-client --exclude pip --exclude setuptools > constraints.txt
 
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .demo site
 
 .venv/installed: pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
