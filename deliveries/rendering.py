@@ -66,8 +66,8 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
 def _message_id(claim: Claim) -> str:
     if not claim.shape.batched:
         return from_uuid("evt", claim.events[0].id)
-    # Halved, its lead's batch is another one.
-    return f"{from_uuid('bat', claim.lease.delivery)}_{len(claim.events)}"
+    # Halved or redriven, its lead begins another round, with another batch.
+    return f"{from_uuid('bat', claim.lease.delivery)}_{claim.lease.round_start}"
 
 
 # Deliveries of one event follow each other: what they share is written once.
