@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 from django.db.models import Model, QuerySet
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.management.teaching import TeachingCommand
@@ -17,6 +17,8 @@ from subscriptions.models import Endpoint, Handshake, SigningSecret, Subscriber,
 from webhooks.keys import Kind
 
 Row = TypeVar("Row", bound=Model)
+
+ID_WIDTH = len("ep_") + 32
 
 CHANGES: dict[str, tuple[Callable[[Endpoint], Any], str]] = {
     "pause": (Endpoint.pause, "hold its deliveries back until it is resumed"),
@@ -117,12 +119,18 @@ Shapes, filters, headers and feeds are for the API and the admin."""
         found = found.filter(state=state) if state else found.existing()
         if subscriber is not None:
             found = found.filter(subscriber=_subscriber(subscriber))
-        table = Table("endpoint", "", "subscriber", "state", "failing since", "asks for")
+        # The id whole, however narrow the terminal is: the other actions take it.
+        table = Table(
+            *(Column("endpoint", min_width=ID_WIDTH, overflow="fold"), "subscriber"),
+            *("state", "asks for"),
+            show_lines=True,
+        )
         for one in found[:limit]:
-            since = one.failing_since
-            asks = ", ".join(wish.pattern for wish in one.subscriptions.all() if wish.enabled)
-            failing = f"{since:%Y-%m-%d %H:%M}" if since else ""
-            table.add_row(one.pk, str(one), one.subscriber.name, one.state, failing, asks)
+            since = (
+                f"\nfailing since {one.failing_since:%Y-%m-%d %H:%M}" if one.failing_since else ""
+            )
+            asks = "\n".join(wish.pattern for wish in one.subscriptions.all() if wish.enabled)
+            table.add_row(f"{one.pk}\n{one}", one.subscriber.name, one.state + since, asks)
         Console(
             file=options.get("stdout") or sys.stdout, no_color=options["no_color"], highlight=False
         ).print(table)
