@@ -137,6 +137,14 @@ class TestForming:
         assert form(endpoint) == [made[0]]
         assert states(made) == ["pending", "batched"]
 
+    def test_where_the_wait_is_a_second_what_has_just_come_waits_too(
+        self, make_endpoint: MakeEndpoint
+    ) -> None:
+        endpoint = make_endpoint(batch_events=3, batch_seconds=1)
+        made = gather(4, late=False)
+        assert form(endpoint) == [made[0]]
+        assert states(made)[3] == "gathering"
+
     def test_one_alone_has_no_members(self, endpoint: Endpoint) -> None:
         [delivery] = gather(1)
         assert form(endpoint) == [delivery]
