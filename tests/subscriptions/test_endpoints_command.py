@@ -108,9 +108,10 @@ def test_nothing_is_changed_of_one_that_is_not_there_or_a_feed(subscriber: Subsc
 def test_the_list_tells_how_each_is_and_what_it_asks_for(make_endpoint: MakeEndpoint) -> None:
     paused, active = make_endpoint("invoice.*", state="paused"), make_endpoint()
     make_endpoint(state="deleted")
+    Subscriber.objects.update(name="Shah [/red]")
     listed = endpoints("list")
     assert listed.index(active.pk) < listed.index(paused.pk)
-    assert "Shah" in listed
+    assert "Shah [/red]" in " ".join(listed.split())
     assert len(re.findall("ep_", listed)) == 2
     assert "invoice" in endpoints("list", "--state", "paused", "--subscriber", paused.subscriber_id)
     assert "active" not in endpoints("list", "--state", "paused")

@@ -57,6 +57,7 @@ class Command(TeachingCommand):
                 file=options.get("stdout") or sys.stdout,
                 no_color=options["no_color"],
                 highlight=False,
+                markup=False,  # errors are anybody's
             )
             console.print(_table(letters))
             return

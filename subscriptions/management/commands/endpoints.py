@@ -132,7 +132,10 @@ Shapes, filters, headers and feeds are for the API and the admin."""
             asks = "\n".join(wish.pattern for wish in one.subscriptions.all() if wish.enabled)
             table.add_row(f"{one.pk}\n{one}", one.subscriber.name, one.state + since, asks)
         Console(
-            file=options.get("stdout") or sys.stdout, no_color=options["no_color"], highlight=False
+            file=options.get("stdout") or sys.stdout,
+            no_color=options["no_color"],
+            highlight=False,
+            markup=False,  # names are anybody's
         ).print(table)
 
     def _add(
