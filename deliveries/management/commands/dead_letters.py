@@ -1,6 +1,5 @@
 """manage.py dead_letters: look at what was given up, send it again, let it go, or export it."""
 
-import argparse
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
@@ -8,12 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count, Min, QuerySet
 from django.utils import timezone
 from rich.console import Console
@@ -23,6 +17,7 @@ from deliveries import dead_letter_export, dead_letters, operations
 from deliveries.exporting import pages
 from deliveries.models import DeadLetter
 from subscriptions.ids import new_id, to_uuid
+from subscriptions.management.teaching import TeachingCommand
 
 EXAMPLE = """\
 examples:
@@ -49,16 +44,9 @@ sent; it stays on record. Say which are meant: --endpoint, --subscriber, --event
 CRITERIA = ("endpoint", "subscriber", "event_type", "reason", "hours")
 
 
-class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Django's order of options, and our own line breaks."""
-
-
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = "List the open dead letters, redrive them, discard them, or export them."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        options |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **options)
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -81,6 +69,7 @@ class Command(BaseCommand):
                 file=options.get("stdout") or sys.stdout,
                 no_color=options["no_color"],
                 highlight=False,
+                markup=False,  # errors are anybody's
             )
             console.print(_table(letters))
             return

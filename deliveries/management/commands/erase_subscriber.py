@@ -3,21 +3,27 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from deliveries import erasing
 from deliveries.conf import DeliverySettings
 from deliveries.models import Erasure
 from subscriptions.conf import part
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Subscriber
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Erase a subscriber: its API keys, endpoints, secrets, subscriptions, events, deliveries, "
         "attempts, dead letters and history. It cannot be undone. If it is interrupted, the "
         "workers carry on with it; called again, so does this."
     )
+    examples = """\
+examples:
+  how much there is of a customer, and then to erase it
+    $ %(prog)s sub_019b… --dry-run
+    $ %(prog)s sub_019b…"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("subscriber", metavar="ID", help="sub_…")

@@ -3,17 +3,22 @@
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from deliveries.subscriber_export import export
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Subscriber
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Write all that is on record of a subscriber to the standard output, one JSON object a "
         'line, which says as "record" what it is. No secret is in it.'
     )
+    examples = """\
+examples:
+  all of one customer, packed
+    $ %(prog)s sub_019b… | gzip > customer.ndjson.gz"""
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("subscriber", metavar="ID", help="sub_…")
