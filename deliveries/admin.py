@@ -226,7 +226,7 @@ class AttemptInline(RecordInline):
 
     @admin.display
     def took(self, attempt: Attempt) -> str:
-        return f"{attempt.duration_ms} ms"
+        return ", ".join(f"{step} {taken} ms" for step, taken in attempt.steps.items())
 
     @admin.display
     def ended(self, attempt: Attempt) -> str:

@@ -185,6 +185,8 @@ DROP_EVENTS = (
         WHERE member.lead_id = lead.id AND lead.event_id = ANY(%s)""",
     """DELETE FROM deliveries_attempt USING deliveries_delivery delivery
         WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
+    """DELETE FROM deliveries_statechange USING deliveries_delivery delivery
+        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
     """DELETE FROM deliveries_deadletter USING deliveries_delivery delivery
         WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
     "DELETE FROM deliveries_delivery WHERE event_id = ANY(%s)",
