@@ -4,8 +4,8 @@ import json
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.functions import TransactionNow
 from django.db import models
-from django.db.models.functions import Now
 from django.utils import timezone
 
 from subscriptions.attribution import ActorKind
@@ -345,7 +345,9 @@ class StateChange(models.Model):
     delivery = models.ForeignKey(
         Delivery, models.CASCADE, related_name="state_changes", db_index=False
     )
-    at = models.DateTimeField(db_default=Now(), help_text="Of several in a row, the last.")
+    at = models.DateTimeField(
+        db_default=TransactionNow(), help_text="Of several in a row, the last."
+    )
     was = models.CharField(max_length=10, choices=Delivery.State)
     became = models.CharField(max_length=10, choices=Delivery.State)
     cause = models.CharField(max_length=20, choices=Cause)
@@ -361,7 +363,7 @@ class StateChange(models.Model):
 
     class Meta:
         ordering = ["id"]
-        default_permissions: list[str] = []
+        default_permissions = ()
         indexes = [models.Index(name="state_change_of_delivery", fields=["delivery", "id"])]
 
     def __str__(self) -> str:

@@ -1,8 +1,8 @@
 """The state changes that no attempt tells of, and the trigger that writes them."""
 
+import django.contrib.postgres.functions
 import django.db.models.deletion
 import django.db.models.functions.comparison
-import django.db.models.functions.datetime
 from django.db import migrations, models
 
 FUNCTION = """
@@ -18,8 +18,10 @@ BEGIN
     cause := CASE
         WHEN OLD.state = 'sending' THEN 'put_back'
         -- Its dead letter was resolved by the same statement.
-        WHEN OLD.state = 'dead' THEN (SELECT resolution FROM deliveries_deadletter
-                                       WHERE delivery_id = NEW.id ORDER BY id DESC LIMIT 1)
+        WHEN OLD.state = 'dead' THEN
+            coalesce((SELECT nullif(resolution, '') FROM deliveries_deadletter
+                       WHERE delivery_id = NEW.id ORDER BY id DESC LIMIT 1),
+                     CASE NEW.state WHEN 'discarded' THEN 'discarded' ELSE 'redriven' END)
         WHEN NEW.state = 'held' THEN 'endpoint_' || endpoint.state
         WHEN NEW.state = 'discarded' THEN CASE endpoint.state WHEN 'deleted' THEN 'endpoint_deleted'
                                                               ELSE 'discarded' END
@@ -46,7 +48,7 @@ BEGIN
         detail := endpoint.disabled_reason;
     END IF;
     INSERT INTO deliveries_statechange (delivery_id, was, became, cause, detail)
-    VALUES (NEW.id, OLD.state, NEW.state, coalesce(cause, ''), detail);
+    VALUES (NEW.id, OLD.state, NEW.state, cause, detail);
     RETURN NULL;
 END $$;
 """
@@ -74,7 +76,7 @@ class Migration(migrations.Migration):
                 (
                     "at",
                     models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
+                        db_default=django.contrib.postgres.functions.TransactionNow(),
                         help_text="Of several in a row, the last.",
                     ),
                 ),
@@ -223,7 +225,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "ordering": ["id"],
-                "default_permissions": [],
+                "default_permissions": (),
                 "indexes": [
                     models.Index(fields=["delivery", "id"], name="state_change_of_delivery")
                 ],
