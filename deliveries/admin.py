@@ -225,7 +225,7 @@ class EventAdmin(HistoryAdmin):
         ]
         if not request.user.has_perms(allowed):
             raise PermissionDenied
-        form = ExplainForm(request.GET or None)
+        form = ExplainForm()
         context = {
             **self.admin_site.each_context(request),
             "title": "Why?",
@@ -234,8 +234,11 @@ class EventAdmin(HistoryAdmin):
             "event": event,
             "form": form,
         }
-        if form.is_valid():
-            context |= explained(explain(gather(event, form.cleaned_data["endpoint"])))
+        asked = ExplainForm(request.GET)
+        if asked.is_valid():
+            context |= explained(explain(gather(event, asked.cleaned_data["endpoint"])))
+        elif request.GET:
+            self.message_user(request, "There is no such endpoint.", messages.ERROR)
         return TemplateResponse(request, "admin/deliveries/event/explain.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
