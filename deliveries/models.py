@@ -322,7 +322,7 @@ class StateChange(models.Model):
 
     class Cause(models.TextChoices):
         PUT_BACK = "put_back"  # its endpoint has as much in flight as it may
-        ENDPOINT_ACTIVE = "endpoint_active"  # held, but resumed meanwhile
+        ENDPOINT_ACTIVE = "endpoint_active"  # held all the same
         ENDPOINT_PAUSED = "endpoint_paused"
         ENDPOINT_DISABLED = "endpoint_disabled"
         ENDPOINT_UNVERIFIED = "endpoint_unverified"
@@ -338,6 +338,7 @@ class StateChange(models.Model):
         LEAD_DISCARDED = "lead_discarded"  # so that it gathers anew
         REDRIVEN = "redriven"  # by a person
         RECOVERED = "recovered"  # redriven by itself
+        REPLAYED = "replayed"  # sent again, though it had ended
         DISCARDED = "discarded"  # by a person
         DROPPED = "dropped"  # its dead letter was past its retention
 

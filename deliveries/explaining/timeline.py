@@ -51,7 +51,7 @@ REASONS = {
 
 CAUSES: dict[str, str] = {
     Cause.PUT_BACK: "A worker put it back: the endpoint had as much in flight as it may have.",
-    Cause.ENDPOINT_ACTIVE: "It was held: the endpoint was not to be sent to just then.",
+    Cause.ENDPOINT_ACTIVE: "It was held, though the endpoint was active.",
     Cause.ENDPOINT_PAUSED: "It was held: the endpoint was paused.",
     Cause.ENDPOINT_DISABLED: "It was held: the endpoint was disabled.",
     Cause.ENDPOINT_UNVERIFIED: "It was held: the endpoint had not answered its challenge.",
@@ -67,6 +67,7 @@ CAUSES: dict[str, str] = {
     Cause.LEAD_DISCARDED: "The lead of its batch was discarded, so that it gathers anew.",
     Cause.REDRIVEN: "It was redriven, with the whole retry schedule before it.",
     Cause.RECOVERED: "It was redriven by itself: the endpoint worked again.",
+    Cause.REPLAYED: "It was replayed, with the whole retry schedule before it.",
     Cause.DISCARDED: "It was discarded.",
     Cause.DROPPED: "It was discarded: its dead letter was past its retention.",
 }

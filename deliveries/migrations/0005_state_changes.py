@@ -22,6 +22,7 @@ BEGIN
             coalesce((SELECT nullif(resolution, '') FROM deliveries_deadletter
                        WHERE delivery_id = NEW.id ORDER BY id DESC LIMIT 1),
                      CASE NEW.state WHEN 'discarded' THEN 'discarded' ELSE 'redriven' END)
+        WHEN OLD.state IN ('delivered', 'discarded') THEN 'replayed'
         WHEN NEW.state = 'held' THEN 'endpoint_' || endpoint.state
         WHEN NEW.state = 'discarded' THEN CASE endpoint.state WHEN 'deleted' THEN 'endpoint_deleted'
                                                               ELSE 'discarded' END
@@ -137,6 +138,7 @@ class Migration(migrations.Migration):
                             ("lead_discarded", "Lead Discarded"),
                             ("redriven", "Redriven"),
                             ("recovered", "Recovered"),
+                            ("replayed", "Replayed"),
                             ("discarded", "Discarded"),
                             ("dropped", "Dropped"),
                         ],

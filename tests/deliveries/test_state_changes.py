@@ -104,6 +104,16 @@ def test_what_is_discarded_says_by_what_decision(make_delivery: MakeDelivery) ->
     assert changes(old.pk) == [("dead", "discarded", "dropped")]
 
 
+@pytest.mark.parametrize("state", ["delivered", "discarded"])
+def test_what_had_ended_and_is_sent_again_was_replayed(
+    make_delivery: MakeDelivery, state: str
+) -> None:
+    delivery = make_delivery(state=state, ended_at=timezone.now())
+    StateChange.objects.all().delete()
+    Delivery.objects.filter(pk=delivery.pk).update(state="pending", ended_at=None)
+    assert changes(delivery.pk) == [(state, "pending", "replayed")]
+
+
 def test_a_decision_is_told_with_whoever_made_it(
     api: APIClient, make_delivery: MakeDelivery
 ) -> None:

@@ -56,12 +56,12 @@ def _meant(id: str, endpoint: str | None) -> tuple[Event, Endpoint]:
 
 def _lines(explanation: Explanation) -> list[str]:
     matching, outlook = explanation.matching, explanation.next
-    due = f"{outlook.at:%Y-%m-%d %H:%M:%S} UTC: " if outlook.at else ""
     lines = [
         f"{explanation.event} to {explanation.endpoint.url or 'a feed'}",
         "",
         f"How it stands      {explanation.answer}",
-        f"What happens next  {due}{outlook.sentence}",
+        f"What happens next  {outlook.sentence}",
+        *([f"When               {outlook.at:%Y-%m-%d %H:%M:%S} UTC"] if outlook.at else []),
         f"Who asked for it   {matching.sentence}",
     ]
     for asked in matching.subscriptions:
