@@ -318,7 +318,7 @@ class Attempt(models.Model):
 class StateChange(models.Model):
     """A change of a delivery's state that neither an attempt nor its batch tells of.
 
-    PostgreSQL writes it, in the transaction of the change: see migrations/0005_state_changes.py.
+    PostgreSQL writes it, in the transaction of the change: see migrations/0006_state_changes.py.
     """
 
     class Cause(models.TextChoices):

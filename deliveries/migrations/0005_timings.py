@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0003_ordinals")]
+    dependencies = [("deliveries", "0004_operational_notices")]
     operations = [
         migrations.AddField(
             model_name="attempt",

@@ -68,7 +68,7 @@ CREATE TRIGGER state_change AFTER UPDATE OF state ON deliveries_delivery
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0004_timings")]
+    dependencies = [("deliveries", "0005_timings")]
     operations = [
         migrations.CreateModel(
             name="StateChange",
