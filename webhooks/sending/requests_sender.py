@@ -135,7 +135,7 @@ class RequestsSender:
             target = parse_url(request.url, self._policy)
             check_headers(request.headers)
             check_headers(credentials.headers)
-            response, body = self._exchange(target, request, credentials, seen, exchange, timeout)
+            response, body = self._exchange(target, request, credentials, seen, exchange)
         except InvalidEndpointUrl as error:
             return failed(OutcomeKind.ADDRESS_REFUSED, str(error), **taken())
         except InvalidHeader as error:
@@ -159,7 +159,6 @@ class RequestsSender:
         credentials: Credentials,
         seen: SeenHeaders | None,
         exchange: Exchange,
-        timeout: float,
     ) -> tuple[requests.Response, bytes]:
         prepared = requests.Request(
             "POST",
@@ -180,7 +179,7 @@ class RequestsSender:
         response = self._adapter.send(
             prepared,
             stream=True,
-            timeout=ExchangeTimeout(exchange, timeout),  # type: ignore[arg-type]
+            timeout=ExchangeTimeout(exchange, exchange.deadline.seconds_left()),  # type: ignore[arg-type]
             cert=credentials.certificate,  # type: ignore[arg-type]
         )
         if seen is not None:

@@ -282,15 +282,15 @@ class Transfer:
         getinfo = self.curl.getinfo
         ready = getinfo(pycurl.PRETRANSFER_TIME)
         answered = getinfo(pycurl.STARTTRANSFER_TIME) if ready and self._head_bytes else 0.0
-        first_byte = round((answered - ready) * 1000) if answered else None
+        first_byte = _span(ready, answered)
         if not getinfo(pycurl.NUM_CONNECTS):
             return Timings(self._dns_ms, first_byte=first_byte)
         begun = getinfo(pycurl.NAMELOOKUP_TIME) if self._proxy is None else 0.0
         connected, secured = getinfo(pycurl.CONNECT_TIME), getinfo(pycurl.APPCONNECT_TIME)
         return Timings(
             self._dns_ms,
-            round((connected - begun) * 1000) if connected else None,
-            round((secured - connected) * 1000) if secured else None,
+            _span(begun, connected),
+            _span(connected, secured),
             first_byte,
         )
 
@@ -431,6 +431,11 @@ def _close_on_exec(descriptor: int, purpose: int) -> int:
     # pycurl duplicates the socket that it is given, and the copy would be inherited.
     os.set_inheritable(descriptor, False)
     return 0
+
+
+def _span(begun: float, ended: float) -> int | None:
+    """The milliseconds between two of curl's moments; None where it did not come to the second."""
+    return max(0, round((ended - begun) * 1000)) if ended else None
 
 
 def _milliseconds(seconds: float) -> int:

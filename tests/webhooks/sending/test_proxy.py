@@ -268,11 +268,16 @@ class TestTunnel:
         assert outcome.duration_ms < GENEROUS_MS
 
     @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+    @pytest.mark.parametrize("proxy_secure", [False, True], ids=["http proxy", "https proxy"])
     def test_the_way_to_the_proxy_is_timed_and_then_the_endpoint(
-        self, make_sender: MakeSender, proxy: ConnectProxy, authority: Authority, secure: bool
+        self, make_sender: MakeSender, authority: Authority, secure: bool, proxy_secure: bool
     ) -> None:
         tls = authority.server_context("tunnelled.example") if secure else None
-        with HostileReceiver(kept_alive, tls=tls) as receiver:
+        proxy_tls = authority.server_context("127.0.0.1") if proxy_secure else None
+        with (
+            ConnectProxy(tls=proxy_tls) as proxy,
+            HostileReceiver(kept_alive, tls=tls) as receiver,
+        ):
             sender = make_sender(**through(proxy, ca_bundle=str(authority.bundle)))
             request = OutgoingRequest(receiver.url(host="tunnelled.example"), {}, b"{}")
             first, second = sender.send(request).timings, sender.send(request).timings
