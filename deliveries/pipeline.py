@@ -84,7 +84,8 @@ RECORD = """
     WITH result AS (
         SELECT * FROM json_to_recordset(%(results)s) AS result (
             id uuid, number int, state text, wait float8, outcome text, status int, duration int,
-            error text, body text, reason text, dead_id uuid)
+            dns int, connect int, tls int, first_byte int, error text, body text,
+            reason text, dead_id uuid)
     ), held AS (
         SELECT id, state, attempt_number FROM deliveries_delivery
          WHERE id = ANY(%(ids)s)
@@ -104,8 +105,10 @@ RECORD = """
      RETURNING result.*
     ), attempted AS (
         INSERT INTO deliveries_attempt
-               (delivery_id, number, outcome, status, duration_ms, error, response_body, ended_at)
-        SELECT id, number, outcome, status, duration, error, body, now() FROM recorded
+               (delivery_id, number, outcome, status, duration_ms, dns_ms, connect_ms, tls_ms,
+                first_byte_ms, error, response_body, ended_at)
+        SELECT id, number, outcome, status, duration, dns, connect, tls,
+               first_byte, error, body, now() FROM recorded
     ), buried AS (
         INSERT INTO deliveries_deadletter
                (id, delivery_id, reason, last_error, died_at, resolution)
@@ -250,6 +253,10 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             "outcome": outcome.kind.value,
             "status": outcome.status,
             "duration": outcome.duration_ms,
+            "dns": outcome.timings.dns,
+            "connect": outcome.timings.connect,
+            "tls": outcome.timings.tls,
+            "first_byte": outcome.timings.first_byte,
             "error": outcome.error,
             "body": outcome.response_body,
             "reason": verdict.reason and verdict.reason.value,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now, NullIf
 
-from subscriptions.attribution import ActorKind
+from subscriptions.attribution import Actor, ActorKind
 from subscriptions.hidden_characters import shown
 from subscriptions.ids import IdField, lowest_uuid_at
 
@@ -136,12 +136,7 @@ class HistoryEntry(models.Model):
     @property
     def actor(self) -> str:
         """Who it was, in words."""
-        words = {
-            ActorKind.API_KEY: f"{self.actor_name} (API key {self.actor_id})",
-            ActorKind.COMMAND: f"manage.py {self.actor_name}",
-            ActorKind.ANGARIUM: "Angarium",
-        }
-        return words.get(ActorKind(self.actor_kind), self.actor_name)
+        return str(Actor(ActorKind(self.actor_kind), self.actor_id, self.actor_name))
 
 
 def _written(value: Any) -> str:

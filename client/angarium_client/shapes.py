@@ -47,6 +47,10 @@ class Attempt(TypedDict):
     outcome: str
     status: int | None
     duration_ms: int
+    dns_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    first_byte_ms: int | None
     error: str
     response_body: str
     ended_at: str

@@ -174,6 +174,12 @@ def told(response: Any, key: str) -> tuple[int, str]:
     return response.status_code, json.dumps(body).replace(key, "…")
 
 
+def query_of(route: Route, tenant: Tenant) -> dict[str, str] | None:
+    """What a route must be asked with, if anything."""
+    query = QUERIES.get(route.template)
+    return None if query is None else query(tenant)
+
+
 def of_rows(*, writes: bool | None = None) -> list[Route]:
     """The routes to one row of somebody's; the catalogue is everybody's."""
     return [
@@ -194,6 +200,11 @@ REFERENCES = {
 }
 """For each route that makes something of somebody's, a body that names whose."""
 
+QUERIES = {
+    "/api/v1/events/{}/explain/": lambda tenant: {"endpoint": tenant[Endpoint]},
+}
+"""What is asked for in the query, where a route takes that."""
+
 TRY = "/api/v1/events/try-subscription/"
 IN_BULK = ["/api/v1/dead-letters/redrive/", "/api/v1/dead-letters/discard/"]
 
@@ -211,7 +222,8 @@ def test_what_is_another_s_is_not_there(bound: Watch, theirs: Tenant, route: Rou
 def test_what_is_one_s_own_is_there_and_shows_nothing_of_another_s(
     bound: Watch, ours: Tenant, route: Route
 ) -> None:
-    answer = bound.send(route.method, route.path(ours[model_of(route)]))
+    query = query_of(route, ours)
+    answer = bound.send(route.method, route.path(ours[model_of(route)]), query)
     assert answer.status_code == 200
 
 
@@ -220,7 +232,7 @@ def test_a_key_that_is_not_bound_sees_everybody_s(
     api: APIClient, ours: Tenant, theirs: Tenant, route: Route
 ) -> None:
     for tenant in (ours, theirs):
-        answer = api.get(route.path(tenant[model_of(route)]))
+        answer = api.get(route.path(tenant[model_of(route)]), query_of(route, tenant))
         assert answer.status_code == 200
         text = text_of(answer)
         assert any(mark in text for mark in tenant.marks())
