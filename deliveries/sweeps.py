@@ -16,7 +16,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operations, ordering
+from deliveries import batching, bell, handshakes, operations, ordering, replays
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -202,6 +202,13 @@ def due_handshakes() -> int:
     endpoints = handshakes.due(part(DeliverySettings).sweep_chunk)
     bell.ring_for_handshakes(endpoints)
     return len(endpoints)
+
+
+def due_replays() -> int:
+    """Ask again for the replays whose message is lost, or whose endpoint is active again."""
+    found = replays.due(part(DeliverySettings).sweep_chunk)
+    bell.ring_for_replays(dict.fromkeys(found, 0.0))
+    return len(found)
 
 
 def lost() -> int:

@@ -5,7 +5,7 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from deliveries import batching, bell, handshakes, plain_lane, sweeps
+from deliveries import batching, bell, handshakes, plain_lane, replays, sweeps
 from deliveries.fan_out import fan_out_chunk
 from subscriptions.ids import to_uuid
 
@@ -45,11 +45,20 @@ def handshake(endpoint: str) -> None:
     handshakes.shake(endpoint, plain_lane.start, done=lambda: None)
 
 
+@shared_task(name=bell.REPLAY, acks_late=True, ignore_result=True)
+def replay(replay: str) -> None:
+    """Take a replay's next chunk, and ask for the one after when the rate allows it."""
+    wait = replays.step(replay)
+    if wait is not None:
+        bell.ring_for_replays({replay: wait})
+
+
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over, and the challenges."""
+    """Enqueue what is due: deliveries whose wait is over, challenges, replays."""
     sweeps.due()
     sweeps.due_handshakes()
+    sweeps.due_replays()
 
 
 @shared_task(name="deliveries.sweep_lost", ignore_result=True)

@@ -1,5 +1,6 @@
 from deliveries.api import views
 from deliveries.api.feed import FeedViewSet
+from deliveries.api.replays import ReplayViewSet
 from deliveries.api.testing import TestEventViewSet
 from subscriptions.api.routers import Router
 
@@ -7,6 +8,7 @@ router = Router()
 router.register("events", views.EventViewSet, "event")
 router.register("deliveries", views.DeliveryViewSet)
 router.register("dead-letters", views.DeadLetterViewSet)
+router.register("replays", ReplayViewSet)
 router.register("endpoints", TestEventViewSet)
 router.register("subscribers", FeedViewSet)
 

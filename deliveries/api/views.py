@@ -215,6 +215,7 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
         "list": Scope.READ,
         "retrieve": Scope.READ,
         "retry": Scope.MANAGE,
+        "replay": Scope.MANAGE,
         "discard": Scope.MANAGE,
     }
     filter_class = DeliveryFilters
@@ -237,6 +238,25 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
         delivery = [to_uuid(self.get_object().pk)]
         if not operations.retry_now(delivery) and not operations.redrive(delivery):
             raise Conflict(WHY_NOT_RETRIED.get(self._state()))
+        return self.retrieve(request, pk=pk)
+
+    @extend_schema(
+        summary="Replay a delivery",
+        description="One that has ended, in whatever way, is sent again: with the same "
+        "`webhook-id`, and the whole retry schedule before it.",
+        request=None,
+        responses={
+            200: DeliveryDetailSerializer,
+            409: conflict("It has not ended, was fetched from a feed, or its endpoint is deleted."),
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def replay(self, request: Request, pk: str) -> Response:
+        if not operations.replay([to_uuid(self.get_object().pk)]):
+            raise Conflict(
+                "This delivery has not ended: retry it, or let it be. Or it was fetched from a "
+                "feed, or its endpoint is deleted."
+            )
         return self.retrieve(request, pk=pk)
 
     @extend_schema(
