@@ -20,8 +20,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from deliveries import replays
 from deliveries.emit import emit
-from deliveries.models import DeadLetter, Delivery
+from deliveries.models import DeadLetter, Delivery, Replay
 from subscriptions.models import ApiKey, EventType, Feed, HistoryEntry, Subscription
 from tests.conftest import MakeEndpoint
 
@@ -79,6 +80,9 @@ def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
     letter = DeadLetter.objects.create(
         delivery=delivery, reason="exhausted", died_at=timezone.now()
     )
+    replay = Replay(endpoint=endpoint)
+    replay.clean()
+    replays.start(replay)
     return {
         "subscribers": endpoint.subscriber_id,
         "endpoints": endpoint.pk,
@@ -87,6 +91,7 @@ def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
         "events": event.pk,
         "deliveries": delivery.pk,
         "dead-letters": letter.pk,
+        "replays": replay.pk,
         "history": HistoryEntry.objects.earliest("pk").pk,
     }
 

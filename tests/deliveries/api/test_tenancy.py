@@ -11,7 +11,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.models import Attempt, DeadLetter, Delivery, Event, Replay
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -28,7 +28,7 @@ from tests.api_routes import ROUTES, Route
 pytestmark = pytest.mark.django_db
 
 MODELS: list[type[Model]] = [
-    *(Attempt, DeadLetter, Delivery, Endpoint, Event, EventType),
+    *(Attempt, DeadLetter, Delivery, Endpoint, Event, EventType, Replay),
     *(SigningSecret, Subscriber, Subscription),
 ]
 
@@ -84,7 +84,10 @@ def move_in(name: str) -> Tenant:
         delivery=delivery, reason="exhausted", last_error=name, died_at=now
     )
     entry = HistoryEntry.objects.get(kind="endpoint", object_id=endpoint.pk)
-    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry]
+    replay = Replay.objects.create(
+        endpoint=endpoint, states=["dead"], until=now, state="cancelled", ended_at=now
+    )
+    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry, replay]
     return Tenant(name, {type(row): row for row in owned})
 
 
@@ -142,6 +145,7 @@ def everything_of(tenant: Tenant) -> list[Any]:
             Delivery.objects.filter(endpoint__subscriber=subscriber),
             Attempt.objects.filter(delivery__endpoint__subscriber=subscriber),
             DeadLetter.objects.filter(delivery__endpoint__subscriber=subscriber),
+            Replay.objects.filter(endpoint__subscriber=subscriber),
             EventType.objects.all(),
         )
     ]
@@ -181,10 +185,12 @@ REFERENCES = {
     "/api/v1/events/": (
         lambda tenant: {"subscriber": tenant[Subscriber], "type": "a.b", "data": None}
     ),
+    "/api/v1/replays/": lambda tenant: {"endpoint": tenant[Endpoint]},
 }
 """For each route that makes something of somebody's, a body that names whose."""
 
 TRY = "/api/v1/events/try-subscription/"
+DRY_RUN = "/api/v1/replays/dry-run/"
 IN_BULK = ["/api/v1/dead-letters/redrive/", "/api/v1/dead-letters/discard/"]
 
 
@@ -241,7 +247,7 @@ def test_the_walk_knows_every_route_that_makes_or_changes_several() -> None:
         *("/api/v1/event-types/", "/api/v1/subscribers/"),
         "/api/v1/catalogue/import/",
     }
-    assert others == {*REFERENCES, *IN_BULK, TRY} | refused_to_bound_keys
+    assert others == {*REFERENCES, *IN_BULK, TRY, DRY_RUN} | refused_to_bound_keys
 
 
 @pytest.mark.parametrize("path", REFERENCES)
@@ -347,6 +353,19 @@ def test_a_trial_that_names_another_s_is_refused_like_one_that_names_nobody_s(
     assert answers[0] == answers[1]
 
 
+def test_a_dry_run_of_another_s_replay_is_refused_like_one_of_nobody_s(
+    bound: Watch, ours: Tenant, theirs: Tenant
+) -> None:
+    answers = []
+    for key in (theirs[Endpoint], unknown(theirs[Endpoint])):
+        answer = bound.send("post", DRY_RUN, {"endpoint": key})
+        assert (answer.status_code, faults(answer)) == (400, ["endpoint"])
+        answers.append(told(answer, key))
+    assert answers[0] == answers[1]
+    answer = bound.send("post", DRY_RUN, {"endpoint": ours[Endpoint]})
+    assert answer.json() == {"count": 1, "exact": True}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -384,7 +403,7 @@ def test_one_s_own_can_be_managed(bound: Watch, ours: Tenant) -> None:
             for action in ("pause", "resume", "verify", "rotate-secret")
         ],
         ("get", f"{endpoint}secret/"),
-        ("post", f"/api/v1/deliveries/{ours[Delivery]}/retry/"),
+        ("post", f"/api/v1/deliveries/{ours[Delivery]}/replay/"),
         ("delete", f"/api/v1/subscriptions/{ours[Subscription]}/"),
         ("delete", endpoint),
     ]:
