@@ -23,6 +23,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from deliveries import operations
+from deliveries import replay_admin as replay_admin  # Django looks for admins here
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from deliveries.try_form import ASKED, TryForm
@@ -279,7 +280,7 @@ class DeliveryAdmin(HistoryAdmin):
         "sub": "endpoint__subscriber",
         "dead": "dead_letters",
     }
-    actions = ["retry_now", "redrive", "discard"]
+    actions = ["retry_now", "redrive", "replay", "discard"]
     fields = [
         "id",
         "event",
@@ -341,6 +342,10 @@ class DeliveryAdmin(HistoryAdmin):
     @admin.action(description="Redrive what is dead", permissions=["change"])
     def redrive(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         self._operate(request, deliveries, operations.redrive, "redriven")
+
+    @admin.action(description="Replay what has ended", permissions=["change"])
+    def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        self._operate(request, deliveries, operations.replay, "replayed")
 
     @admin.action(description="Discard what is not delivered", permissions=["change"])
     def discard(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:

@@ -362,6 +362,7 @@ class Replay(models.Model):
 
     UNDER_WAY = (State.RUNNING, State.PAUSED)
     MAX_RATE = 1000
+    ENDED = (("delivered", "delivered"), ("dead", "dead"), ("discarded", "discarded"))
 
     id = IdField(prefix="rpl")
     endpoint = models.ForeignKey(Endpoint, models.PROTECT, related_name="replays")
@@ -380,10 +381,7 @@ class Replay(models.Model):
         help_text="Only events of this type (invoice.paid), or below it (invoice.*); or all (*).",
     )
     states = ArrayField(
-        models.CharField(
-            max_length=10,
-            choices=[("delivered", "delivered"), ("dead", "dead"), ("discarded", "discarded")],
-        ),
+        models.CharField(max_length=10, choices=ENDED),
         default=list,
         blank=True,
         help_text="Only deliveries that ended so; what was delivered or is dead, where empty.",

@@ -20,7 +20,7 @@ from subscriptions.filtering import sift
 from subscriptions.ids import lowest_uuid_at, to_uuid
 from subscriptions.matching import Match
 
-STRETCH = 5000
+STRETCH = 2000
 """So many deliveries, or events, a chunk comes by at most."""
 
 PATIENCE = 0.2
