@@ -10,7 +10,7 @@ held.
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
@@ -44,7 +44,7 @@ COUNT_PATIENCE = 5.0
 ASKED = ["kind", "pattern", "states", "since", "until", "rate"]
 """What whoever starts a replay says of it."""
 
-# Those of endpoints at rest are left until these are active again, or gone.
+# Those of endpoints at rest are left until these are active again.
 DUE = """
     UPDATE deliveries_replay SET due_at = now()
      WHERE id IN (
@@ -52,7 +52,7 @@ DUE = """
           JOIN subscriptions_endpoint endpoint ON endpoint.id = replay.endpoint_id
          WHERE replay.state = 'running'
            AND replay.due_at < now() - make_interval(secs => %(lost_after)s)
-           AND endpoint.state IN ('active', 'deleted')
+           AND endpoint.state = 'active'
          ORDER BY replay.due_at LIMIT %(limit)s
            FOR NO KEY UPDATE OF replay SKIP LOCKED)
  RETURNING id
@@ -150,10 +150,6 @@ def step(replay_id: str) -> float | None:
         )
         if replay is None:
             return None
-        if replay.endpoint.state == Endpoint.State.DELETED:
-            _turn(replay, State.CANCELLED)
-            replay.save()
-            return None
         if replay.endpoint.state != Endpoint.State.ACTIVE:
             return None
         wait = _take(replay, room) if room else FULL_QUEUE_WAIT
@@ -171,6 +167,23 @@ def due(limit: int) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(DUE, asked)
         return [from_uuid("rpl", replay) for (replay,) in cursor.fetchall()]
+
+
+def cancel_orphans(limit: int) -> list[str]:
+    """Cancel those whose endpoint is deleted; returns which they were."""
+    orphans = Replay.objects.filter(
+        state__in=Replay.UNDER_WAY, endpoint__state=Endpoint.State.DELETED
+    )
+    return cancel(list(orphans.values_list("pk", flat=True)[:limit]))
+
+
+def drop_ended_before(moment: datetime, limit: int) -> int:
+    """Delete some of those that ended earlier. Returns how many."""
+    old = Replay.objects.filter(ended_at__lt=moment).order_by("pk")
+    with transaction.atomic():
+        ids = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
+        dropped, _ = Replay.objects.filter(pk__in=list(ids)).delete()
+    return dropped
 
 
 def _take(replay: Replay, room: int) -> float | None:

@@ -205,10 +205,14 @@ def due_handshakes() -> int:
 
 
 def due_replays() -> int:
-    """Ask again for the replays whose message is lost, or whose endpoint is active again."""
-    found = replays.due(part(DeliverySettings).sweep_chunk)
+    """Ask again for the replays whose message is lost, or whose endpoint is active again.
+
+    Those whose endpoint is deleted are cancelled.
+    """
+    limit = part(DeliverySettings).sweep_chunk
+    found = replays.due(limit)
     bell.ring_for_replays(dict.fromkeys(found, 0.0))
-    return len(found)
+    return len(found) + len(replays.cancel_orphans(limit))
 
 
 def lost() -> int:
@@ -356,6 +360,12 @@ def old_history() -> int:
     """Drop the entries of the history that are older than HISTORY_RETENTION."""
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).history_retention)
     return _in_chunks(lambda limit: HistoryEntry.objects.drop_before(oldest, limit))
+
+
+def old_replays() -> int:
+    """Drop the replays of whose events, by their age, nothing is left. The history stays."""
+    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).event_retention)
+    return _in_chunks(lambda limit: replays.drop_ended_before(oldest, limit))
 
 
 def old_events() -> int:

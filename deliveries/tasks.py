@@ -98,4 +98,5 @@ def sweep_expired() -> None:
     sweeps.held_too_long()
     sweeps.expired_secrets()
     sweeps.old_events()
+    sweeps.old_replays()
     sweeps.old_history()

@@ -488,15 +488,28 @@ class TestDurability:
         assert run(replay).replayed == 1
         assert Replay.objects.get().waits_for == ""
 
-    def test_it_is_cancelled_with_its_endpoint(self, endpoint: Endpoint) -> None:
+    @pytest.mark.parametrize("state", ["running", "paused"])
+    def test_it_is_cancelled_with_its_endpoint(self, endpoint: Endpoint, state: str) -> None:
         emitted("invoice.paid")
         [pk] = end(endpoint)
-        replay = started(endpoint)
+        replay = in_replay_state(endpoint, state)
         endpoint.delete_for_good()
-        make_due()
+        assert replays.step(replay.pk) is None
         assert sweeps.due_replays() == 1
-        assert run(replay).state == "cancelled"
-        assert states() == {pk: "delivered"}
+        replay.refresh_from_db()
+        assert (replay.state, states()) == ("cancelled", {pk: "delivered"})
+
+    def test_it_is_dropped_once_it_has_ended_for_as_long_as_events_are_kept(
+        self, make_endpoint: MakeEndpoint, configure: Configure
+    ) -> None:
+        running, *ended = (
+            in_replay_state(make_endpoint(), state)
+            for state in ("running", "finished", "cancelled")
+        )
+        assert sweeps.old_replays() == 0
+        configure(EVENT_RETENTION=-1)
+        assert sweeps.old_replays() == len(ended)
+        assert Replay.objects.get() == running
 
 
 class TestControl:
@@ -609,7 +622,7 @@ class TestControl:
 
 def in_replay_state(endpoint: Endpoint, state: str) -> Replay:
     replay = started(endpoint)
-    Replay.objects.update(
+    Replay.objects.filter(pk=replay.pk).update(
         state=state,
         due_at=timezone.now() if state == "running" else None,
         ended_at=timezone.now() if state in ("finished", "cancelled") else None,
