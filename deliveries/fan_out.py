@@ -147,8 +147,6 @@ def make_deliveries(event: Event, matches: Sequence[Match]) -> Made:
 
 def make_missed(match: Match, events: Mapping[UUID, str | None]) -> Made:
     """Insert the deliveries that an endpoint lacks of events, given by id with ordering key."""
-    if not events:
-        return Made()
     with connection.cursor() as cursor:
         cursor.execute(
             MAKE_MISSED,

@@ -6,14 +6,14 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 
 from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
-from subscriptions.event_types import MAX_LENGTH, SUBSCRIPTION_PATTERN
+from subscriptions.event_types import MAX_LENGTH
 from subscriptions.ids import IdField, moment_of
-from subscriptions.models import OUTCOMES, Endpoint, Subscriber
+from subscriptions.models import OUTCOMES, Endpoint, Subscriber, well_formed_pattern
 
 
 class Event(models.Model):
@@ -309,7 +309,7 @@ class DeadLetter(models.Model):
     class Resolution(models.TextChoices):
         REDRIVEN = "redriven"  # by a person
         RECOVERED = "recovered"  # redriven by itself, as its endpoint works again
-        REPLAYED = "replayed"  # sent again with others of its endpoint
+        REPLAYED = "replayed"  # by a person, or with others by a replay
         DISCARDED = "discarded"  # by a person
         DROPPED = "dropped"  # past its retention
 
@@ -372,12 +372,7 @@ class Replay(models.Model):
     pattern = models.CharField(
         max_length=MAX_LENGTH,
         default="*",
-        validators=[
-            RegexValidator(
-                SUBSCRIPTION_PATTERN,
-                "Use an event type (invoice.paid), all below one (invoice.*), or all (*).",
-            )
-        ],
+        validators=[well_formed_pattern],
         help_text="Only events of this type (invoice.paid), or below it (invoice.*); or all (*).",
     )
     states = ArrayField(

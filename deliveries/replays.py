@@ -196,6 +196,8 @@ def _take(replay: Replay, room: int) -> float | None:
 
 
 def _send(replay: Replay, chunk: Chunk) -> int:
+    if not chunk.rows:
+        return 0
     if replay.kind == Replay.Kind.AGAIN:
         return len(send_again(chunk.rows, replay.states, DeadLetter.Resolution.REPLAYED))
     endpoint = replay.endpoint

@@ -1,5 +1,6 @@
 """Replays, over HTTP."""
 
+from collections.abc import Callable, Collection
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema, extend_schema_view
@@ -21,6 +22,7 @@ from subscriptions.api.viewsets import ApiViewSet
 from subscriptions.models import ApiKey, Endpoint
 
 Scope = ApiKey.Scope
+Change = Callable[[Collection[str]], list[str]]
 
 OUTAGE = {
     "endpoint": "ep_0195f3b2c4d87e10a1b2c3d4e5f60718",
@@ -179,7 +181,7 @@ class ReplayViewSet(ApiViewSet[Replay], ReadOnlyModelViewSet[Replay]):
         given.is_valid(raise_exception=True)
         return given.replay
 
-    def _changed(self, request: Request, change: Any) -> Response:
+    def _changed(self, request: Request, change: Change) -> Response:
         replay = self.get_object()
         if not change([replay.pk]):
             replay.refresh_from_db()

@@ -38,6 +38,7 @@ from deliveries.api.serializers import (
 )
 from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
+from deliveries.lifecycle import FINAL
 from deliveries.models import DeadLetter, Delivery, Event
 from deliveries.trying import latest, try_on_events, try_on_example
 from subscriptions.api.errors import Conflict, Unprocessable
@@ -69,6 +70,7 @@ WHY_NOT_DISCARDED = {
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded before.",
 }
+WHY_NOT_REPLAYED = "This delivery was fetched from a feed, or its endpoint is deleted."
 
 
 @extend_schema_view(
@@ -253,10 +255,8 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
     @action(detail=True, methods=["post"])
     def replay(self, request: Request, pk: str) -> Response:
         if not operations.replay([to_uuid(self.get_object().pk)]):
-            raise Conflict(
-                "This delivery has not ended: retry it, or let it be. Or it was fetched from a "
-                "feed, or its endpoint is deleted."
-            )
+            ended = self._state() in FINAL
+            raise Conflict(WHY_NOT_REPLAYED if ended else "This delivery has not ended yet.")
         return self.retrieve(request, pk=pk)
 
     @extend_schema(
