@@ -1,23 +1,18 @@
 """manage.py dead_letters: look at what was given up, send it again, or let it go."""
 
-import argparse
 import sys
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count, Min, QuerySet
 from django.utils import timezone
 from rich.console import Console
 from rich.table import Table
 
 from deliveries import operations
+from deliveries.management.examples import CommandWithExamples
 from deliveries.models import DeadLetter
 from subscriptions.ids import to_uuid
 
@@ -42,16 +37,9 @@ A delivery that is redriven has its whole retry schedule before it. One that is 
 sent; it stays on record. Say which are meant: --endpoint, --reason, --hours, or --all."""
 
 
-class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Django's order of options, and our own line breaks."""
-
-
-class Command(BaseCommand):
+class Command(CommandWithExamples):
+    examples = EXAMPLE
     help = "List the open dead letters, redrive them, or discard them."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        options |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **options)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("do", choices=["list", "redrive", "discard"], help="what to do")

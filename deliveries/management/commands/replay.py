@@ -1,24 +1,19 @@
 """manage.py replay: send an endpoint again what it was sent, or at last what it never got."""
 
-import argparse
 import sys
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import CommandError, CommandParser
 from django.utils.timezone import is_naive, make_aware
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from deliveries import replays
+from deliveries.management.examples import CommandWithExamples
 from deliveries.models import Replay
 from deliveries.replays import ASKED, ReplayUnderWay
 from subscriptions.models import Endpoint
@@ -49,16 +44,9 @@ OPERATIONS = {"pause": replays.pause, "resume": replays.resume, "cancel": replay
 LISTED = 20
 
 
-class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Django's order of options, and our own line breaks."""
-
-
-class Command(BaseCommand):
+class Command(CommandWithExamples):
+    examples = EXAMPLE
     help = "Start a replay, see how the replays fare, pause, resume or cancel one."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        options |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **options)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("do", choices=["start", "list", *OPERATIONS], help="what to do")
