@@ -16,7 +16,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operations, ordering, replays
+from deliveries import batching, bell, handshakes, operational, operations, ordering, replays
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -213,6 +213,11 @@ def due_replays() -> int:
     found = replays.due(limit)
     bell.ring_for_replays(dict.fromkeys(found, 0.0))
     return len(found) + len(replays.cancel_orphans(limit))
+
+
+def notices() -> int:
+    """Make events of what the operators are to be told."""
+    return _in_chunks(operational.announce)
 
 
 def lost() -> int:

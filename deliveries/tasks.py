@@ -55,10 +55,11 @@ def replay(replay: str) -> None:
 
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue what is due: deliveries whose wait is over, challenges, replays."""
+    """Enqueue what is due: deliveries whose wait is over, challenges, replays; tell operators."""
     sweeps.due()
     sweeps.due_handshakes()
     sweeps.due_replays()
+    sweeps.notices()
 
 
 @shared_task(name="deliveries.sweep_lost", ignore_result=True)

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("subscriptions", "0002_history_triggers"),
+        ("subscriptions", "0003_operators"),
     ]
 
     operations = [

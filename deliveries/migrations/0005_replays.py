@@ -8,11 +8,35 @@ from django.db import migrations, models
 
 import subscriptions.ids
 
+# Operators are told, as of what migration 0004 tells them of.
+NOTICE = """
+CREATE FUNCTION deliveries_notice_replay() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    about subscriptions_endpoint;
+BEGIN
+    SELECT endpoint.* INTO about
+      FROM subscriptions_endpoint endpoint WHERE endpoint.id = NEW.endpoint_id;
+    PERFORM deliveries_notice('replay.finished', about, jsonb_build_object(
+        'replay', subscriptions_public_id('rpl', NEW.id::text),
+        'kind', NEW.kind, 'replayed', NEW.replayed));
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER notice AFTER UPDATE OF state ON deliveries_replay FOR EACH ROW
+    WHEN (NEW.state = 'finished')
+    EXECUTE FUNCTION deliveries_notice_replay();
+"""
+
+DROP_NOTICE = """
+DROP TRIGGER notice ON deliveries_replay;
+DROP FUNCTION deliveries_notice_replay;
+"""
+
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("deliveries", "0003_ordinals"),
-        ("subscriptions", "0003_replays_in_history"),
+        ("deliveries", "0004_operational_notices"),
+        ("subscriptions", "0004_replays_in_history"),
     ]
 
     operations = [
@@ -221,4 +245,5 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.RunSQL(NOTICE, DROP_NOTICE),
     ]
