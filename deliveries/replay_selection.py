@@ -1,4 +1,4 @@
-"""What a replay takes: found in chunks, each bounded by what is looked at, not by what is there.
+"""What a replay takes: found in stretches, each bounded by what is looked at, not by what is there.
 
 Deliveries that have ended are found through the index of their endpoint. Events that the endpoint
 never got are found among those for its subscriber and those for everybody, by what its
@@ -21,7 +21,7 @@ from subscriptions.ids import lowest_uuid_at, to_uuid
 from subscriptions.matching import Match
 
 STRETCH = 2000
-"""So many deliveries, or events, a chunk comes by at most."""
+"""So many deliveries, or events, are looked at for one chunk."""
 
 PATIENCE = 0.2
 """Seconds after which a chunk begins with no other event's filters."""
@@ -40,58 +40,63 @@ def matches(pattern: str, type: str) -> str:
     return MATCHES % {"pattern": pattern, "type": type}
 
 
-DELIVERIES = """
-    SELECT id, event_id, state FROM deliveries_delivery
-     WHERE endpoint_id = %(endpoint)s AND id > %(after)s AND id < %(end)s
-     ORDER BY id LIMIT %(stretch)s
+# One statement, and so one snapshot: between two, rows come and go, and the cursor would pass some
+# by.
+LOOK = """
+    WITH passed AS ({passed} ORDER BY id LIMIT %(stretch)s),
+         found AS ({found} ORDER BY id LIMIT %(limit)s)
+    SELECT (SELECT id FROM passed ORDER BY id OFFSET %(stretch)s - 1), found.*
+      FROM (SELECT) anyway LEFT JOIN found ON true
+     ORDER BY found.id
 """
 
-AGAIN = f"""
-    SELECT passed.id FROM ({DELIVERIES}) passed
-     WHERE passed.state = ANY(%(states)s)
-       AND passed.event_id >= %(since)s AND passed.event_id < %(until)s
-       AND (%(pattern)s = '*' OR EXISTS (
-            SELECT FROM deliveries_event event
-             WHERE event.id = passed.event_id
-               AND {matches("%(pattern)s::text", "event.type")}))
-     ORDER BY passed.id LIMIT %(limit)s
-"""
+AGAIN = LOOK.format(
+    passed="""
+        SELECT id, event_id, state FROM deliveries_delivery
+         WHERE endpoint_id = %(endpoint)s AND id > %(after)s AND id < %(end)s""",
+    found=f"""
+        SELECT passed.id FROM passed
+         WHERE passed.state = ANY(%(states)s)
+           AND passed.event_id >= %(since)s AND passed.event_id < %(until)s
+           AND (%(pattern)s = '*' OR EXISTS (
+                SELECT FROM deliveries_event event
+                 WHERE event.id = passed.event_id
+                   AND {matches("%(pattern)s::text", "event.type")}))""",
+)
 
-# Each half goes by an index; an OR of the two would not.
-EVENTS = " UNION ALL ".join(
-    f"""(SELECT id, type, channels, ordering_key, fanned_out_at FROM deliveries_event
+# Of the passed, each half goes by an index; an OR of the two would not. An event whose fan-out is
+# under way gets its delivery from that. All else is what subscriptions.matching asks of an
+# endpoint, asked of an event.
+MISSED = LOOK.format(
+    passed=" UNION ALL ".join(
+        f"""
+        (SELECT id, type, channels, ordering_key, fanned_out_at FROM deliveries_event
           WHERE {whose} AND id > %(after)s AND id < %(end)s
           ORDER BY id LIMIT %(stretch)s)"""
-    for whose in ("subscriber_id = %(subscriber)s", "subscriber_id IS NULL")
+        for whose in ("subscriber_id = %(subscriber)s", "subscriber_id IS NULL")
+    ),
+    found=f"""
+        SELECT passed.id, passed.ordering_key, asked.filters FROM passed
+         CROSS JOIN LATERAL (
+            SELECT count(*) AS wishes,
+                   CASE WHEN every(filter <> '') THEN jsonb_object_agg(id, filter) END AS filters
+              FROM subscriptions_subscription subscription
+             WHERE subscription.endpoint_id = %(endpoint)s AND subscription.enabled
+               AND {matches("subscription.pattern", "passed.type")}
+               AND (subscription.channels = '{{}}' OR subscription.channels && passed.channels)
+         ) asked
+         WHERE asked.wishes > 0
+           AND passed.fanned_out_at IS NOT NULL
+           AND {matches("%(pattern)s::text", "passed.type")}
+           AND NOT EXISTS (SELECT FROM deliveries_delivery delivery
+                            WHERE delivery.event_id = passed.id
+                              AND delivery.endpoint_id = %(endpoint)s)
+           AND NOT EXISTS (SELECT FROM subscriptions_eventtype known
+                             JOIN subscriptions_subscriber subscriber
+                               ON subscriber.id = %(subscriber)s
+                            WHERE known.name = passed.type AND known.feature_flag <> ''
+                              AND known.feature_flag <> ALL(subscriber.feature_flags))""",
 )
-EVENTS = f"{EVENTS} ORDER BY id LIMIT %(stretch)s"
-
-# An event whose fan-out is under way gets its delivery from that. The rest is what
-# subscriptions.matching asks of an endpoint, asked of an event.
-MISSED = f"""
-    SELECT passed.id, passed.ordering_key, asked.filters FROM ({EVENTS}) passed
-     CROSS JOIN LATERAL (
-        SELECT count(*) AS wishes,
-               CASE WHEN every(filter <> '') THEN jsonb_object_agg(id, filter) END AS filters
-          FROM subscriptions_subscription subscription
-         WHERE subscription.endpoint_id = %(endpoint)s AND subscription.enabled
-           AND {matches("subscription.pattern", "passed.type")}
-           AND (subscription.channels = '{{}}' OR subscription.channels && passed.channels)
-     ) asked
-     WHERE asked.wishes > 0
-       AND passed.fanned_out_at IS NOT NULL
-       AND {matches("%(pattern)s::text", "passed.type")}
-       AND NOT EXISTS (SELECT FROM deliveries_delivery delivery
-                        WHERE delivery.event_id = passed.id
-                          AND delivery.endpoint_id = %(endpoint)s)
-       AND NOT EXISTS (SELECT FROM subscriptions_eventtype known
-                         JOIN subscriptions_subscriber subscriber ON subscriber.id = %(subscriber)s
-                        WHERE known.name = passed.type AND known.feature_flag <> ''
-                          AND known.feature_flag <> ALL(subscriber.feature_flags))
-     ORDER BY passed.id LIMIT %(limit)s
-"""
-
-LAST = "SELECT id FROM ({passed}) passed ORDER BY id OFFSET %(stretch)s - 1"
 
 PAYLOADS = "SELECT id, payload FROM deliveries_event WHERE id = ANY(%s)"
 
@@ -114,16 +119,16 @@ def find(replay: Replay, limit: int) -> Chunk:
 
 
 def _find_again(replay: Replay, limit: int) -> Chunk:
-    since = None if replay.since is None else lowest_uuid_at(replay.since)
+    since = FIRST if replay.since is None else lowest_uuid_at(replay.since)
     start = FIRST if replay.since is None else lowest_uuid_at(replay.since - CLOCKS_DIFFER_BY)
     asked = {
         **_range(replay, start, limit),
         "states": replay.states,
-        "since": since or FIRST,
+        "since": since,
         "until": lowest_uuid_at(replay.until),
     }
-    found = _rows(AGAIN, asked)
-    return Chunk({delivery: None for (delivery,) in found}, _cursor(found, DELIVERIES, asked))
+    found, cursor = _look(AGAIN, asked)
+    return Chunk({delivery: None for (delivery,) in found}, cursor)
 
 
 def _find_missed(replay: Replay, limit: int) -> Chunk:
@@ -132,8 +137,7 @@ def _find_missed(replay: Replay, limit: int) -> Chunk:
         **_range(replay, lowest_uuid_at(since), limit),
         "subscriber": to_uuid(replay.endpoint.subscriber_id),
     }
-    found = _rows(MISSED, asked)
-    cursor = _cursor(found, EVENTS, asked)
+    found, cursor = _look(MISSED, asked)
     if not any(filters for *_, filters in found):
         return Chunk({event: key for event, key, _ in found}, cursor)
     return _sifted(to_uuid(replay.endpoint_id), found, cursor)
@@ -142,7 +146,7 @@ def _find_missed(replay: Replay, limit: int) -> Chunk:
 def _range(replay: Replay, start: UUID, limit: int) -> dict[str, Any]:
     return {
         "endpoint": to_uuid(replay.endpoint_id),
-        # Ids are greater than the lowest of their millisecond.
+        # No id is the lowest of its millisecond: neither is one's own.
         "after": replay.cursor or start,
         "end": lowest_uuid_at(replay.end),
         "pattern": replay.pattern,
@@ -151,11 +155,12 @@ def _range(replay: Replay, start: UUID, limit: int) -> dict[str, Any]:
     }
 
 
-def _cursor(found: list[tuple[Any, ...]], passed: str, asked: dict[str, Any]) -> UUID | None:
-    if len(found) == asked["limit"]:
-        return found[-1][0]  # type: ignore[no-any-return]
-    last = _rows(LAST.format(passed=passed), asked)
-    return last[0][0] if last else None
+def _look(statement: str, asked: dict[str, Any]) -> tuple[list[tuple[Any, ...]], UUID | None]:
+    """What a statement finds in the next stretch, and the cursor behind it."""
+    rows = _rows(statement, asked)
+    found = [row[1:] for row in rows if row[1] is not None]
+    cursor: UUID | None = rows[0][0]
+    return found, found[-1][0] if len(found) == asked["limit"] else cursor
 
 
 def _sifted(endpoint: UUID, found: list[tuple[Any, ...]], cursor: UUID | None) -> Chunk:

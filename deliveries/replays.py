@@ -148,9 +148,7 @@ def step(replay_id: str) -> float | None:
             .filter(pk=replay_id, state=State.RUNNING, due_at__lte=Now() + GRACE)
             .first()
         )
-        if replay is None:
-            return None
-        if replay.endpoint.state != Endpoint.State.ACTIVE:
+        if replay is None or replay.endpoint.state != Endpoint.State.ACTIVE:
             return None
         wait = _take(replay, room) if room else FULL_QUEUE_WAIT
         if wait is None:
