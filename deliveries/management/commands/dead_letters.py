@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deliveries import operations
-from deliveries.management.examples import CommandWithExamples
 from deliveries.models import DeadLetter
 from subscriptions.ids import to_uuid
+from subscriptions.management.teaching import TeachingCommand
 
 CHUNK = 500
 
@@ -37,9 +37,9 @@ A delivery that is redriven has its whole retry schedule before it. One that is 
 sent; it stays on record. Say which are meant: --endpoint, --reason, --hours, or --all."""
 
 
-class Command(CommandWithExamples):
-    examples = EXAMPLE
+class Command(TeachingCommand):
     help = "List the open dead letters, redrive them, or discard them."
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("do", choices=["list", "redrive", "discard"], help="what to do")
@@ -57,6 +57,7 @@ class Command(CommandWithExamples):
                 file=options.get("stdout") or sys.stdout,
                 no_color=options["no_color"],
                 highlight=False,
+                markup=False,  # errors are anybody's
             )
             console.print(_table(letters))
             return

@@ -18,9 +18,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from deliveries.conf import DeliverySettings
 from deliveries.emit import emit
 from deliveries.event_lines import BadLine, Line, parse, read_lines
-from deliveries.management.examples import CommandWithExamples
 from deliveries.models import Event
 from subscriptions.conf import part
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Subscriber
 
 EXAMPLE = """\
@@ -82,12 +82,13 @@ class Tally:
         return "; ".join(clauses)
 
 
-class Command(CommandWithExamples):
-    examples = EXAMPLE
+class Command(TeachingCommand):
     help = (
         "Emit the events of a JSON-lines file, each in a transaction of its own. A line that is no "
         "good is reported by its number; the others are emitted all the same."
     )
+
+    examples = EXAMPLE
 
     requires_system_checks = ()  # a pipe's producer should not wait for the URLs to be imported
 

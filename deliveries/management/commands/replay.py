@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from deliveries import replays
-from deliveries.management.examples import CommandWithExamples
 from deliveries.models import Replay
 from deliveries.replays import ASKED, ReplayUnderWay
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Endpoint
 
 EXAMPLE = """\
@@ -44,9 +44,9 @@ OPERATIONS = {"pause": replays.pause, "resume": replays.resume, "cancel": replay
 LISTED = 20
 
 
-class Command(CommandWithExamples):
-    examples = EXAMPLE
+class Command(TeachingCommand):
     help = "Start a replay, see how the replays fare, pause, resume or cancel one."
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("do", choices=["start", "list", *OPERATIONS], help="what to do")
