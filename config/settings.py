@@ -195,6 +195,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "EndpointState": "subscriptions.models.Endpoint.State",
         "DeliveryState": "deliveries.models.Delivery.State",
+        "ReplayKind": "deliveries.models.Replay.Kind",
+        "ReplayState": "deliveries.models.Replay.State",
     },
 }
 

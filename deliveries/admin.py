@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from deliveries import dead_letter_export, operations
+from deliveries import replay_admin as replay_admin  # Django looks for admins here
 from deliveries.explain_form import ExplainForm
 from deliveries.explaining import Explanation, explain
 from deliveries.explaining.facts import gather
@@ -364,7 +365,7 @@ class DeliveryAdmin(HistoryAdmin):
         "sub": "endpoint__subscriber",
         "dead": "dead_letters",
     }
-    actions = ["retry_now", "redrive", "discard"]
+    actions = ["retry_now", "redrive", "replay", "discard"]
     fields = [
         "id",
         "event",
@@ -431,6 +432,10 @@ class DeliveryAdmin(HistoryAdmin):
     @admin.action(description="Redrive what is dead", permissions=["change"])
     def redrive(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         self._operate(request, deliveries, operations.redrive, "redriven")
+
+    @admin.action(description="Replay what has ended", permissions=["change"])
+    def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        self._operate(request, deliveries, operations.replay, "replayed")
 
     @admin.action(description="Discard what is not delivered", permissions=["change"])
     def discard(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:

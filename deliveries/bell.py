@@ -24,6 +24,7 @@ DELIVER = "deliveries.deliver"
 FAN_OUT = "deliveries.fan_out"
 FORM_BATCHES = "deliveries.form_batches"
 HANDSHAKE = "deliveries.handshake"
+REPLAY = "deliveries.replay"
 QUEUE = "deliveries"
 
 RETRY_PRIORITY = 9
@@ -155,3 +156,8 @@ def ring_for_batches(
 def ring_for_handshakes(endpoints: Iterable[str]) -> None:
     """Ask the workers to send these endpoints their challenges."""
     _bell().publish(HANDSHAKE, [(endpoint, None) for endpoint in endpoints])
+
+
+def ring_for_replays(replays: Mapping[str, float]) -> None:
+    """Ask the workers to go on with these replays, each after so many seconds, if any."""
+    _bell().publish(REPLAY, [(replay, wait or None) for replay, wait in replays.items()])

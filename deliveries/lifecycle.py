@@ -11,6 +11,9 @@ from webhooks.sending.outcome import Outcome, OutcomeKind
 State = Delivery.State
 Reason = DeadLetter.Reason
 
+# Redriven or replayed, by whoever decides so.
+SENT_AGAIN = frozenset({State.PENDING, State.GATHERING, State.QUEUED})
+
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
@@ -22,9 +25,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.PENDING, State.HELD, State.DEAD, State.DISCARDED}),
     State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),
     State.BATCHED: frozenset({State.DELIVERED, State.DEAD, State.PENDING, State.GATHERING}),
-    State.DELIVERED: frozenset(),
-    State.DEAD: frozenset({State.PENDING, State.GATHERING, State.QUEUED, State.DISCARDED}),
-    State.DISCARDED: frozenset(),
+    State.DELIVERED: SENT_AGAIN,
+    State.DEAD: SENT_AGAIN | {State.DISCARDED},
+    State.DISCARDED: SENT_AGAIN,
 }
 """Which states may follow each state."""
 

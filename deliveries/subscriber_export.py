@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from deliveries.exporting import Row, json_lines, pages
-from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.models import Attempt, DeadLetter, Delivery, Event, Replay
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -52,10 +52,14 @@ DELIVERY = [
 ]
 ATTEMPT = [
     *["delivery", "number", "outcome", "status", "duration_ms", "error", "response_body"],
-    "ended_at",
+    *["dns_ms", "connect_ms", "tls_ms", "first_byte_ms", "ended_at"],
 ]
 DEAD_LETTER = [
     *["id", "delivery", "reason", "last_error", "died_at", "resolution", "resolved_at"],
+]
+REPLAY = [
+    *["id", "endpoint", "kind", "pattern", "states", "since", "until", "rate"],
+    *["state", "replayed", "created_at", "ended_at"],
 ]
 HISTORY = ["id", "at", "action", "kind", "object_id", "name", "count", "endpoint", "changes"]
 
@@ -76,6 +80,7 @@ def _rows(subscriber: str) -> Iterator[Row]:
         ("subscription", Subscription, SUBSCRIPTION),
         ("handshake", Handshake, HANDSHAKE),
         ("feed", Feed, FEED),
+        ("replay", Replay, REPLAY),
     ):
         yield from _lines(kind, model._default_manager.filter(**of_its_endpoints), columns)
     yield from map(_with_data, _lines("event", Event.objects.filter(subscriber=subscriber), EVENT))

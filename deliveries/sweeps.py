@@ -15,7 +15,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operational, operations, ordering
+from deliveries import batching, bell, handshakes, operational, operations, ordering, replays
 from deliveries.chunks import in_chunks as _in_chunks
 from deliveries.chunks import rows as _rows
 from deliveries.conf import DeliverySettings
@@ -218,6 +218,17 @@ def due_handshakes() -> int:
     endpoints = handshakes.due(part(DeliverySettings).sweep_chunk)
     bell.ring_for_handshakes(endpoints)
     return len(endpoints)
+
+
+def due_replays() -> int:
+    """Ask again for the replays whose message is lost, or whose endpoint is active again.
+
+    Those whose endpoint is deleted are cancelled.
+    """
+    limit = part(DeliverySettings).sweep_chunk
+    found = replays.due(limit)
+    bell.ring_for_replays(dict.fromkeys(found, 0.0))
+    return len(found) + len(replays.cancel_orphans(limit))
 
 
 def notices() -> int:

@@ -12,6 +12,7 @@ from deliveries import (
     erasing,
     handshakes,
     plain_lane,
+    replays,
     retention,
     sweeps,
 )
@@ -54,11 +55,20 @@ def handshake(endpoint: str) -> None:
     handshakes.shake(endpoint, plain_lane.start, done=lambda: None)
 
 
+@shared_task(name=bell.REPLAY, acks_late=True, ignore_result=True)
+def replay(replay: str) -> None:
+    """Take a replay's next chunk, and ask for the one after when the rate allows it."""
+    wait = replays.step(replay)
+    if wait is not None:
+        bell.ring_for_replays({replay: wait})
+
+
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over, and the challenges; tell the operators."""
+    """Enqueue what is due: deliveries whose wait is over, challenges, replays; tell operators."""
     sweeps.due()
     sweeps.due_handshakes()
+    sweeps.due_replays()
     sweeps.notices()
 
 
@@ -100,6 +110,7 @@ def sweep_expired() -> None:
     sweeps.expired_secrets()
     sweeps.old_history()
     retention.deleted_endpoints()
+    retention.old_replays()
     retention.ended_jobs()
 
 

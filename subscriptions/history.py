@@ -59,6 +59,7 @@ class HistoryEntry(models.Model):
         REENCRYPTED = "reencrypted"  # under the newest encryption key
         REDRIVEN = "redriven"  # deliveries that were dead
         RECOVERED = "recovered"  # the same, by Angarium, as their endpoint works again
+        REPLAYED = "replayed"  # deliveries that had ended, in whatever way
         DISCARDED = "discarded"  # deliveries that had not arrived
         DROPPED = "dropped"  # the same, by Angarium, past their retention
         ERASED = "erased"  # a subscriber, with all that was its own
@@ -71,6 +72,7 @@ class HistoryEntry(models.Model):
         EVENT_TYPE = "event_type", "Event type"
         API_KEY = "api_key", "API key"
         DELIVERY = "delivery"
+        REPLAY = "replay"
 
     id = IdField(prefix="hist")
     at = models.DateTimeField(db_default=Now())

@@ -51,6 +51,10 @@ SIGNATURE_PROFILES = [
     (Profile.SLACK.value, "Slack's style beside it: X-Slack-Signature"),
 ]
 
+well_formed_pattern = RegexValidator(
+    SUBSCRIPTION_PATTERN, "Use an event type (invoice.paid), all below one (invoice.*), or all (*)."
+)
+
 
 def every_scope() -> list[str]:
     return list(ApiKey.Scope.values)
@@ -665,12 +669,7 @@ class Subscription(models.Model):
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="subscriptions")
     pattern = models.CharField(
         max_length=MAX_LENGTH,
-        validators=[
-            RegexValidator(
-                SUBSCRIPTION_PATTERN,
-                "Use an event type (invoice.paid), all below one (invoice.*), or all (*).",
-            )
-        ],
+        validators=[well_formed_pattern],
         help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
     )
     channels = ArrayField(

@@ -2,9 +2,9 @@ import pytest
 from django.db import connection, transaction
 from rest_framework.test import APIClient
 
-from deliveries import operations, sweeps
+from deliveries import operations, replays, sweeps
 from deliveries.emit import emit
-from deliveries.models import DeadLetter, Delivery, Event, OperationalNotice
+from deliveries.models import DeadLetter, Delivery, Event, OperationalNotice, Replay
 from deliveries.operational import MAX_NAMED, Notice, gathered
 from deliveries.pipeline import claim, record
 from subscriptions.catalogue import catalogue
@@ -77,6 +77,20 @@ class TestWhat:
         endpoint = make_endpoint(state="disabled", disabled_reason="It answered 410 Gone.")
         endpoint.resume()
         assert [name for name, _ in told()] == ["endpoint.enabled"]
+
+    def test_a_replay_is_told_once_it_is_finished(
+        self, operator: Endpoint, make_endpoint: MakeEndpoint
+    ) -> None:
+        endpoint = make_endpoint()
+        replay = Replay(endpoint=endpoint)
+        replay.clean()
+        replays.start(replay)
+        assert told() == []
+        while replays.step(replay.pk) is not None:
+            pass
+        about = {"endpoint": endpoint.pk, "subscriber": endpoint.subscriber_id, "url": endpoint.url}
+        finished = {"replay": replay.pk, "kind": "again", "replayed": 0}
+        assert told() == [("replay.finished", {**about, **finished})]
 
     def test_pausing_and_resuming_is_a_person_s_own_doing_and_is_not_told(
         self, operator: Endpoint, make_endpoint: MakeEndpoint

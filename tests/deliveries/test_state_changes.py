@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from deliveries import feed, operations, ordering, sweeps
+from deliveries import feed, operations, ordering, retention, sweeps
 from deliveries.emit import emit
 from deliveries.models import DeadLetter, Delivery, StateChange
 from deliveries.pipeline import put_back, record
