@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from deliveries import bell
+from deliveries import bell, telling
 from deliveries.conf import DeliverySettings
 from deliveries.fan_out import write_event
 from deliveries.models import Event
@@ -94,6 +94,7 @@ def emit(
     made = write_event(event, passing)
     if made is None:
         return _first(event, occurred_at)
+    telling.emitted()
     if inline:
         transaction.on_commit(made.announce, robust=True)
         note_failures(event.pk, sifted.failures)

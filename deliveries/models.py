@@ -336,7 +336,12 @@ class DeadLetter(models.Model):
                 name="dead_letter_open",
                 fields=["died_at"],
                 condition=models.Q(resolution=""),
-            )
+            ),
+            models.Index(
+                name="dead_letter_open_by_reason",
+                fields=["reason", "died_at"],
+                condition=models.Q(resolution=""),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -16,11 +16,12 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, ordering
+from deliveries import batching, ordering, telling
 from deliveries.conf import DeliverySettings
 from deliveries.lifecycle import FINAL, Reason, Verdict, verdict
 from subscriptions.conf import part
 from subscriptions.health import note_health
+from subscriptions.ids import moment_of
 from subscriptions.shapes import Shape
 from webhooks.sending.outcome import Outcome
 
@@ -101,7 +102,7 @@ RECORD = """
           FROM held JOIN result USING (id)
          WHERE delivery.id = held.id
            AND held.state = 'sending' AND held.attempt_number = result.number
-     RETURNING result.*
+     RETURNING result.*, delivery.event_id
     ), attempted AS (
         INSERT INTO deliveries_attempt
                (delivery_id, number, outcome, status, duration_ms, error, response_body, ended_at)
@@ -111,7 +112,7 @@ RECORD = """
                (id, delivery_id, reason, last_error, died_at, resolution)
         SELECT dead_id, id, reason, error, now(), '' FROM recorded WHERE state = 'dead'
     )
-    SELECT id FROM recorded
+    SELECT id, event_id, extract(epoch FROM now())::float8 FROM recorded
 """
 
 PUT_BACK = """
@@ -268,7 +269,7 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
                 "final": [state.value for state in FINAL],
             },
         )
-        recorded = {row[0] for row in cursor.fetchall()}
+        recorded = {delivery: (event, now) for delivery, event, now in cursor.fetchall()}
         ours = [
             (lease, outcome, verdict)
             for (lease, outcome), verdict in zip(results, verdicts, strict=True)
@@ -278,6 +279,12 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             succeeded={lease.endpoint for lease, outcome, _ in ours if outcome.succeeded},
             failed={lease.endpoint for lease, outcome, _ in ours if outcome.endpoint_failed},
             gone={lease.endpoint for lease, _, verdict in ours if verdict.reason is Reason.GONE},
+        )
+        telling.attempted(
+            [
+                _attempted(lease, outcome, verdict, *recorded[lease.delivery])
+                for lease, outcome, verdict in ours
+            ]
         )
         leads = [(lease.delivery, verdict) for lease, _, verdict in ours if lease.batch_size]
         new = _settle(leads) if leads else []
@@ -293,6 +300,20 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
         for lease, _, verdict in ours
         if verdict.wait is not None and verdict.wait <= settings.retry_countdown_max
     } | dict.fromkeys(new, 0.0)
+
+
+def _attempted(
+    lease: Lease, outcome: Outcome, verdict: Verdict, event: UUID, now: float
+) -> telling.Attempted:
+    return telling.Attempted(
+        event=event,
+        delivery=lease.delivery,
+        endpoint=lease.endpoint,
+        number=lease.attempt_number,
+        outcome=outcome,
+        verdict=verdict,
+        age=now - moment_of(event),
+    )
 
 
 def _settle(leads: Sequence[tuple[UUID, Verdict]]) -> list[UUID]:

@@ -16,7 +16,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operations, ordering
+from deliveries import batching, bell, handshakes, operations, ordering, telling
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -291,15 +291,15 @@ def held_too_long() -> int:
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
 
     def chunk(state: str, limit: int) -> int:
-        return len(
-            _rows(
-                HELD_TOO_LONG,
-                limit,
-                state=state,
-                oldest_kept=lowest_uuid_at(oldest),
-                ids=[uuid7() for _ in range(limit)],
-            )
+        expired = _rows(
+            HELD_TOO_LONG,
+            limit,
+            state=state,
+            oldest_kept=lowest_uuid_at(oldest),
+            ids=[uuid7() for _ in range(limit)],
         )
+        telling.ended("dead" for _ in expired)
+        return len(expired)
 
     return sum(_in_chunks(partial(chunk, state)) for state in ("held", "queued"))
 

@@ -37,6 +37,11 @@ def lowest_uuid_at(moment: datetime) -> uuid.UUID:
     return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
+def moment_of(value: uuid.UUID) -> float:
+    """When an id was made, by the clock of whoever made it; in seconds since 1970."""
+    return (value.int >> 80) / 1000
+
+
 if TYPE_CHECKING:
     UUIDField = models.UUIDField[str, str]
 else:
