@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+from config.embedded import free_port
+
 ROOT = Path(__file__).parent.parent
 
 # Short waits, so that a test sees within seconds what takes minutes in earnest.
@@ -82,6 +84,19 @@ def beat(log: Path, **environment: str) -> Iterator[Process]:
     options = ("beat", "--max-interval", "1", "--pidfile", "")
     with _celery(log, *options, ready="beat: Starting", environment=environment) as process:
         yield process
+
+
+@contextmanager
+def web(log: Path, *options: str, **environment: str) -> Iterator[str]:
+    """A web server with two processes, that serves; gives its URL."""
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ("gunicorn", "config.wsgi", "--bind", address, "--no-control-socket", *options)
+    process = Process(log, *arguments, "--workers", "2", environment={**QUICK, **environment})
+    try:
+        process.wait_until_it_says("Listening at")
+        yield f"http://{address}"
+    finally:
+        process.stop()
 
 
 @contextmanager
