@@ -3,8 +3,8 @@
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -18,8 +18,7 @@ from webhooks.sending.outcome import Outcome
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Attempted:
+class Attempted(NamedTuple):
     """An attempt that is on record."""
 
     event: UUID
@@ -48,13 +47,16 @@ def ended(states: Iterable[str]) -> None:
 
 
 def _attempted(attempts: Sequence[Attempted]) -> None:
-    for one in attempts:
-        reporter.count(counted.ATTEMPTS, one.outcome.kind.value)
-        reporter.observe(counted.ATTEMPT_SECONDS, one.outcome.duration_ms / 1000)
-        if one.verdict.state is State.DELIVERED:
-            reporter.observe(counted.DELIVERY_SECONDS, max(0.0, one.age))
-        _log(one)
+    for kind, count in Counter(one.outcome.kind.value for one in attempts).items():
+        reporter.count(counted.ATTEMPTS, kind, count)
+    reporter.observe(counted.ATTEMPT_SECONDS, [one.outcome.duration_ms / 1000 for one in attempts])
+    reporter.observe(
+        counted.DELIVERY_SECONDS,
+        [max(0.0, one.age) for one in attempts if one.verdict.state is State.DELIVERED],
+    )
     _ended(Counter(one.verdict.state.value for one in attempts))
+    for one in attempts:
+        _log(one)
 
 
 def _ended(states: Counter[str]) -> None:

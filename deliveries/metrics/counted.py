@@ -6,12 +6,13 @@ A process calls `count` and `observe` where something has happened, and pays a d
 import threading
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from deliveries.models import Delivery
 from webhooks.sending.outcome import OutcomeKind
 
-SUM = "sum"
 BEYOND = "+Inf"
 
 
@@ -29,7 +30,7 @@ class Counter:
         return f"{self.name}:{value}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Histogram:
     """How many took up to so many seconds each, and how many seconds all of them together."""
 
@@ -37,13 +38,14 @@ class Histogram:
     help: str
     bounds: tuple[float, ...]
 
+    @cached_property
     def fields(self) -> list[str]:
         """By which names its buckets are added up, the one beyond the last bound included."""
         return [f"{self.name}:{bound}" for bound in (*self.bounds, BEYOND)]
 
-    @property
+    @cached_property
     def sum_field(self) -> str:
-        return f"{self.name}:{SUM}"
+        return f"{self.name}:sum"
 
 
 EVENTS = Counter("angarium_events", "Events that were emitted.")
@@ -88,12 +90,13 @@ class Tally:
         with self._lock:
             self._amounts[counter.field(value)] += amount
 
-    def observe(self, histogram: Histogram, seconds: float) -> None:
-        bucket = bisect_left(histogram.bounds, seconds)
-        bound = histogram.bounds[bucket] if bucket < len(histogram.bounds) else BEYOND
+    def observe(self, histogram: Histogram, times: Iterable[float]) -> None:
+        """Count what took so many seconds each."""
+        fields, bounds = histogram.fields, histogram.bounds
         with self._lock:
-            self._amounts[f"{histogram.name}:{bound}"] += 1
-            self._amounts[histogram.sum_field] += seconds
+            for seconds in times:
+                self._amounts[fields[bisect_left(bounds, seconds)]] += 1
+                self._amounts[histogram.sum_field] += seconds
 
     def take(self) -> dict[str, float]:
         """All that was counted; it counts from zero then."""

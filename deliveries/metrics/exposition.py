@@ -102,7 +102,7 @@ def _histogram(histogram: Histogram, sums: Sums) -> Metric:
     family = HistogramMetricFamily(histogram.name, histogram.help)
     reached = 0.0
     buckets = []
-    for field in histogram.fields():
+    for field in histogram.fields:
         reached += sums.get(field, 0)
         buckets.append((field.removeprefix(f"{histogram.name}:"), reached))
     family.add_metric([], buckets, sums.get(histogram.sum_field, 0))

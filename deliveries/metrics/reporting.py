@@ -11,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 from uuid import uuid4
@@ -74,8 +75,8 @@ class Reporter:
         self._tally.count(counter, value, amount)
         self._start()
 
-    def observe(self, histogram: Histogram, seconds: float) -> None:
-        self._tally.observe(histogram, seconds)
+    def observe(self, histogram: Histogram, times: Iterable[float]) -> None:
+        self._tally.observe(histogram, times)
         self._start()
 
     def saw(self, name: str) -> None:
