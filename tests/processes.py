@@ -90,7 +90,8 @@ def beat(log: Path, **environment: str) -> Iterator[Process]:
 def web(log: Path, *options: str, **environment: str) -> Iterator[str]:
     """A web server with two processes, that serves; gives its URL."""
     address = f"127.0.0.1:{free_port()}"
-    arguments = ("gunicorn", "config.wsgi", "--bind", address, "--no-control-socket", *options)
+    arguments = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", *options)
+    arguments += ("--bind", address, "--no-control-socket")
     process = Process(log, *arguments, "--workers", "2", environment={**QUICK, **environment})
     try:
         process.wait_until_it_says("Listening at")
@@ -105,7 +106,7 @@ def _celery(
 ) -> Iterator[Process]:
     process = Process(
         log,
-        *("celery", "-A", "config", command, "--loglevel", "INFO", *options),
+        *("celery", "-A", "config", "--quiet", command, *options),
         environment={**QUICK, **environment},
     )
     try:
