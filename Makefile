@@ -45,12 +45,12 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 lock: .venv/installed
-	$(BIN)/pip freeze --exclude-editable --exclude angarium --exclude pip --exclude setuptools > constraints.txt
+	$(BIN)/pip freeze --exclude-editable --exclude angarium --exclude angarium-client --exclude pip --exclude setuptools > constraints.txt
 
 clean:
 	rm -rf .venv .demo
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]" --editable "./client[cli]"
 	touch $@

@@ -68,9 +68,13 @@ class TestWhat:
         subscriber.save()
         subscriber.delete()
         assert noted() == [
-            ("created", "subscriber", {"name": [None, "Khadija"]}),
+            ("created", "subscriber", {"name": [None, "Khadija"], "operator": [None, False]}),
             ("changed", "subscriber", {"name": ["Khadija", "Khadija of Kashan"]}),
-            ("deleted", "subscriber", {"name": ["Khadija of Kashan", None]}),
+            (
+                "deleted",
+                "subscriber",
+                {"name": ["Khadija of Kashan", None], "operator": [False, None]},
+            ),
         ]
         assert {entry.object_id for entry in entries()} == {entries()[0].subscriber}
 
