@@ -56,7 +56,7 @@ CLAIM = """
                delivery.round_start, delivery.batch_size, delivery.ordering_key, delivery.state,
                endpoint.url, endpoint.max_in_flight, endpoint.credentials,
                endpoint.signature_profile, endpoint.format, endpoint.payload, endpoint.projection,
-               endpoint.gzip_above,
+               endpoint.gzip_above, endpoint.send_traceparent,
                coalesce(endpoint.batch_events, delivery.batch_size) IS NOT NULL AS batched
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
@@ -66,16 +66,17 @@ CLAIM = """
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           claimed.credentials, claimed.signature_profile,
+           claimed.credentials, claimed.signature_profile, claimed.send_traceparent,
            claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
-           event.id, event.type, event.occurred_at, event.payload
+           event.id, event.type, event.occurred_at, event.payload, event.traceparent
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
 """
 
 # What each batch carries beside its lead's own event.
 MEMBERS = """
-    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload
+    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload,
+           event.traceparent
       FROM deliveries_delivery delivery JOIN deliveries_event event ON event.id = delivery.event_id
      WHERE delivery.lead_id = ANY(%s) AND delivery.state = 'batched'
      ORDER BY delivery.id
@@ -164,6 +165,8 @@ class ClaimedEvent:
     occurred_at: datetime = field(compare=False)
     payload: str = field(compare=False, repr=False)
     """The JSON text of its data."""
+    traceparent: str | None = field(default=None, compare=False)
+    """The trace in which it was emitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +181,7 @@ class Claim:
     credentials: str | None = field(repr=False)
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
     signature_profile: str
+    send_traceparent: bool
     shape: Shape
     events: tuple[ClaimedEvent, ...]
     """One, or those of a batch."""
@@ -210,7 +214,7 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
 
 
 def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
-    url, max_in_flight, secrets, credentials, signature_profile = row[6:11]
+    url, max_in_flight, secrets, credentials, signature_profile, send_traceparent = row[6:12]
     return Claim(
         lease=Lease(*row[:6]),
         url=url,
@@ -218,8 +222,9 @@ def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
         secrets=secrets,
         credentials=credentials,
         signature_profile=signature_profile,
-        shape=Shape.of(*row[11:16]),
-        events=(ClaimedEvent(*row[16:]), *others),
+        send_traceparent=send_traceparent,
+        shape=Shape.of(*row[12:17]),
+        events=(ClaimedEvent(*row[17:]), *others),
     )
 
 

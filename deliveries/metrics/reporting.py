@@ -1,7 +1,7 @@
 """What each process has counted, added up in Redis, and who has been seen alive.
 
 A thread of its own hands on what there is every second, so that nobody who counts ever waits for
-Redis. While Redis is away it keeps what it has. Each report has an id, by which Redis adds it once
+Redis. While Redis is away it keeps what it has. Reports are numbered, so that Redis adds each once
 though it may come twice; what is lost is what a process that is killed had not reported yet.
 """
 
@@ -34,8 +34,9 @@ TOTALS = "angarium:metrics"
 SEEN = "angarium:seen"
 
 ADD = """
-local counted, seen = cjson.decode(ARGV[1]), cjson.decode(ARGV[2])
-if redis.call('SET', KEYS[1], '', 'NX', 'EX', 3600) then
+local report, counted, seen = ARGV[1], cjson.decode(ARGV[2]), cjson.decode(ARGV[3])
+if redis.call('GET', KEYS[1]) ~= report then
+    redis.call('SET', KEYS[1], report, 'EX', 3600)
     for field, amount in pairs(counted) do
         redis.call('HINCRBYFLOAT', KEYS[2], field, amount)
     end
@@ -48,7 +49,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now[1] - 604800)
 """
 """Adds a report, once, and notes who was seen so many seconds ago; forgets who was not for a week.
 
-KEYS: the report's own, the totals' hash, the sorted set of the seen. ARGV: two JSON objects.
+KEYS: where the id of the process' last report is, the totals' hash, the sorted set of the seen.
+ARGV: the report's id, two JSON objects.
 """
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,8 @@ class Reporter:
         self._tally = Tally()
         self._seen: dict[str, float] = {}
         self._unsent: dict[str, float] = {}
-        self._report_id = ""
+        self._process = uuid4().hex
+        self._report = 0
         self._silent = False
         self._starting = threading.Lock()
         self._sending = threading.Lock()
@@ -88,14 +91,16 @@ class Reporter:
         """Hand on all there is; what Redis does not take is kept for the next time."""
         with self._sending:
             if not self._unsent:
-                self._unsent, self._report_id = self._tally.take(), uuid4().hex
+                self._unsent = self._tally.take()
+                self._report += 1
             now = time.monotonic()
             seen = dict(self._seen)
             if not self._unsent and not seen:
                 return
             try:
                 totals(part(SubscriptionSettings).redis_url).add(
-                    self._report_id,
+                    self._process,
+                    self._report,
                     self._unsent,
                     {name: now - moment for name, moment in seen.items()},
                 )
@@ -138,10 +143,13 @@ class Totals:
         )
         self._add = self._redis.register_script(ADD)
 
-    def add(self, report: str, counted: dict[str, float], seen: dict[str, float]) -> None:
-        """Add a report, unless it has come before. Raises RedisError."""
+    def add(
+        self, process: str, report: int, counted: dict[str, float], seen: dict[str, float]
+    ) -> None:
+        """Add a report of a process, unless its last was the same. Raises RedisError."""
         self._add(
-            keys=[f"{TOTALS}:{report}", TOTALS, SEEN], args=[json.dumps(counted), json.dumps(seen)]
+            keys=[f"{TOTALS}:{process}", TOTALS, SEEN],
+            args=[report, json.dumps(counted), json.dumps(seen)],
         )
 
     def read(self) -> tuple[dict[str, float], dict[str, float]]:

@@ -30,6 +30,9 @@ SENDERS_OWN = frozenset(
 """What the sender alone sets, or leaves out: the request's framing and the connection's."""
 
 
+TRACEPARENT = "traceparent"
+"""Which trace a request belongs to (W3C Trace Context, 3.2)."""
+
 OUR_PREFIXES = ("content-", "webhook-")
 """How the names begin that only the rendering of a delivery sets."""
 
@@ -64,7 +67,7 @@ def check_custom_headers(headers: Mapping[str, str]) -> None:
         raise InvalidHeader(f"Shorten the headers to {MAX_CUSTOM_BYTES} bytes in all.")
     names = [name.lower() for name in headers]
     for name in names:
-        if name.startswith(OUR_PREFIXES) or name in profiles.HEADERS:
+        if name.startswith(OUR_PREFIXES) or name in profiles.HEADERS or name == TRACEPARENT:
             raise InvalidHeader(f"Leave out the header {name}: Angarium sets it.")
         if names.count(name) > 1:
             raise InvalidHeader(f"Name the header {name} once only.")
