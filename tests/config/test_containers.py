@@ -123,6 +123,12 @@ def test_a_worker_and_beat_leave_their_signs_where_the_image_s_user_may_write() 
         assert environment(service)["ANGARIUM_HEARTBEAT_DIRECTORY"] == "/tmp"
 
 
+def test_nobody_else_gets_past_the_proxy_or_at_the_web_server_s_controls() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"web": ["${WEB_ADDRESS:-127.0.0.1}:${WEB_PORT:-8000}:8000"]}
+    assert '"--no-control-socket"' in DOCKERFILE
+
+
 def test_the_image_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE) == ["angarium"]
     assert DOCKERFILE.index("USER angarium") < DOCKERFILE.index("CMD")
