@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0004_operational_notices")]
+    dependencies = [("deliveries", "0006_retention_schedules")]
     operations = [
         migrations.AddIndex(
             model_name="deadletter",

@@ -4,7 +4,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0005_dead_letters_by_reason")]
+    dependencies = [("deliveries", "0007_dead_letters_by_reason")]
     operations = [
         migrations.AddField(
             model_name="event",

@@ -14,7 +14,7 @@ DROP = f"DROP TRIGGER history ON {TABLE};"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("subscriptions", "0003_operators")]
+    dependencies = [("subscriptions", "0004_erasing")]
     operations = [
         migrations.AddField(
             model_name="endpoint",
