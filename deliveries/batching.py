@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from deliveries import telling
 from deliveries.conf import DeliverySettings
 from subscriptions.conf import part
 
@@ -198,6 +199,7 @@ def follow(leads: Sequence[UUID] | None, limit: int | None = None) -> int:
         dead = [delivery for delivery, state in followed if state == "dead"]
         if dead:
             cursor.execute(BURY, {"ids": [uuid7() for _ in dead], "deliveries": dead})
+        telling.ended(state for _, state in followed)
     return len(followed)
 
 

@@ -115,9 +115,9 @@ def _bell() -> Bell:
     return Bell(app_or_default())
 
 
-def waiting() -> int | None:
-    """How many messages for deliveries wait; None while the broker cannot be asked."""
-    return _bell().waiting(QUEUE)
+def waiting(queue: str = QUEUE) -> int | None:
+    """How many messages wait, for deliveries unless told; None while the broker cannot be asked."""
+    return _bell().waiting(queue)
 
 
 def room() -> int:

@@ -1,6 +1,6 @@
 """The part of the ANGARIUM settings that concerns events and deliveries. Times are in seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from webhooks.sending.outcome import Limits
 
@@ -82,6 +82,11 @@ class DeliverySettings:
     """Deliveries held for longer than this become dead letters."""
     history_retention: float = 365 * DAY
     """Entries of the history older than this are dropped."""
+
+    metrics_token: str = field(default="", repr=False)
+    """Whoever shows it may read /metrics; without one nobody may."""
+    heartbeat_directory: str = ""
+    """Where a worker and beat touch a file as long as they work, for container health checks."""
 
     def limits(self) -> Limits:
         """What the senders hold an attempt to."""

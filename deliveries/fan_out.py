@@ -42,10 +42,10 @@ WRITE_EVENT = f"""
     WITH event AS (
         INSERT INTO deliveries_event
                (id, type, subscriber_id, channels, payload, occurred_at, created_at,
-                idempotency_key, delivery_count, fanned_out_at, ordering_key, ordinal)
+                idempotency_key, delivery_count, fanned_out_at, traceparent, ordering_key, ordinal)
         VALUES (%(event)s, %(type)s, %(subscriber)s, %(channels)s, %(payload)s, %(occurred_at)s,
                 %(created_at)s, %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s,
-                %(ordering_key)s,
+                %(traceparent)s, %(ordering_key)s,
                 CASE WHEN %(ordering_key)s::text IS NOT NULL
                      THEN nextval('deliveries_ordinal') END)
             ON CONFLICT DO NOTHING
@@ -124,6 +124,7 @@ def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
                 "idempotency_key": event.idempotency_key,
                 "delivery_count": event.delivery_count,
                 "fanned_out_at": event.fanned_out_at,
+                "traceparent": event.traceparent,
                 "ordering_key": event.ordering_key,
                 **_new_deliveries(event, matches),
             },

@@ -53,6 +53,9 @@ class Event(models.Model):
     ordinal = models.BigIntegerField(
         null=True, editable=False, help_text="Its place among those, drawn from a sequence."
     )
+    traceparent = models.CharField(
+        max_length=55, null=True, editable=False, help_text="The trace in which it was emitted."
+    )
     delivery_count = models.PositiveIntegerField(default=0)
     fan_out_after = models.UUIDField(
         null=True, editable=False, help_text="The last endpoint that the fan-out has reached."
@@ -427,6 +430,11 @@ class DeadLetter(models.Model):
             models.Index(
                 name="dead_letter_open",
                 fields=["died_at"],
+                condition=models.Q(resolution=""),
+            ),
+            models.Index(
+                name="dead_letter_open_by_reason",
+                fields=["reason", "died_at"],
                 condition=models.Q(resolution=""),
             ),
             models.Index(name="dead_letter_by_resolution", fields=["resolution", "-id"]),

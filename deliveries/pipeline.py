@@ -16,11 +16,12 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, ordering
+from deliveries import batching, ordering, telling
 from deliveries.conf import DeliverySettings
 from deliveries.lifecycle import FINAL, Reason, Verdict, verdict
 from subscriptions.conf import part
 from subscriptions.health import note_health
+from subscriptions.ids import moment_of
 from subscriptions.shapes import Shape
 from webhooks.sending.outcome import Outcome
 
@@ -55,7 +56,7 @@ CLAIM = """
                delivery.round_start, delivery.batch_size, delivery.ordering_key, delivery.state,
                endpoint.url, endpoint.max_in_flight, endpoint.credentials,
                endpoint.signature_profile, endpoint.format, endpoint.payload, endpoint.projection,
-               endpoint.gzip_above,
+               endpoint.gzip_above, endpoint.send_traceparent,
                coalesce(endpoint.batch_events, delivery.batch_size) IS NOT NULL AS batched
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
@@ -65,16 +66,17 @@ CLAIM = """
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           claimed.credentials, claimed.signature_profile,
+           claimed.credentials, claimed.signature_profile, claimed.send_traceparent,
            claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
-           event.id, event.type, event.occurred_at, event.payload
+           event.id, event.type, event.occurred_at, event.payload, event.traceparent
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
 """
 
 # What each batch carries beside its lead's own event.
 MEMBERS = """
-    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload
+    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload,
+           event.traceparent
       FROM deliveries_delivery delivery JOIN deliveries_event event ON event.id = delivery.event_id
      WHERE delivery.lead_id = ANY(%s) AND delivery.state = 'batched'
      ORDER BY delivery.id
@@ -102,7 +104,7 @@ RECORD = """
           FROM held JOIN result USING (id)
          WHERE delivery.id = held.id
            AND held.state = 'sending' AND held.attempt_number = result.number
-     RETURNING result.*
+     RETURNING result.*, delivery.event_id
     ), attempted AS (
         INSERT INTO deliveries_attempt
                (delivery_id, number, outcome, status, duration_ms, dns_ms, connect_ms, tls_ms,
@@ -114,7 +116,7 @@ RECORD = """
                (id, delivery_id, reason, last_error, died_at, resolution)
         SELECT dead_id, id, reason, error, now(), '' FROM recorded WHERE state = 'dead'
     )
-    SELECT id FROM recorded
+    SELECT id, event_id, extract(epoch FROM now())::float8 FROM recorded
 """
 
 PUT_BACK = """
@@ -166,6 +168,8 @@ class ClaimedEvent:
     occurred_at: datetime = field(compare=False)
     payload: str = field(compare=False, repr=False)
     """The JSON text of its data."""
+    traceparent: str | None = field(default=None, compare=False)
+    """The trace in which it was emitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +184,7 @@ class Claim:
     credentials: str | None = field(repr=False)
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
     signature_profile: str
+    send_traceparent: bool
     shape: Shape
     events: tuple[ClaimedEvent, ...]
     """One, or those of a batch."""
@@ -212,7 +217,7 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
 
 
 def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
-    url, max_in_flight, secrets, credentials, signature_profile = row[6:11]
+    url, max_in_flight, secrets, credentials, signature_profile, send_traceparent = row[6:12]
     return Claim(
         lease=Lease(*row[:6]),
         url=url,
@@ -220,8 +225,9 @@ def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
         secrets=secrets,
         credentials=credentials,
         signature_profile=signature_profile,
-        shape=Shape.of(*row[11:16]),
-        events=(ClaimedEvent(*row[16:]), *others),
+        send_traceparent=send_traceparent,
+        shape=Shape.of(*row[12:17]),
+        events=(ClaimedEvent(*row[17:]), *others),
     )
 
 
@@ -275,7 +281,7 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
                 "final": [state.value for state in FINAL],
             },
         )
-        recorded = {row[0] for row in cursor.fetchall()}
+        recorded = {delivery: (event, now) for delivery, event, now in cursor.fetchall()}
         ours = [
             (lease, outcome, verdict)
             for (lease, outcome), verdict in zip(results, verdicts, strict=True)
@@ -285,6 +291,12 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             succeeded={lease.endpoint for lease, outcome, _ in ours if outcome.succeeded},
             failed={lease.endpoint for lease, outcome, _ in ours if outcome.endpoint_failed},
             gone={lease.endpoint for lease, _, verdict in ours if verdict.reason is Reason.GONE},
+        )
+        telling.attempted(
+            [
+                _attempted(lease, outcome, verdict, *recorded[lease.delivery])
+                for lease, outcome, verdict in ours
+            ]
         )
         leads = [(lease.delivery, verdict) for lease, _, verdict in ours if lease.batch_size]
         new = _settle(leads) if leads else []
@@ -300,6 +312,20 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
         for lease, _, verdict in ours
         if verdict.wait is not None and verdict.wait <= settings.retry_countdown_max
     } | dict.fromkeys(new, 0.0)
+
+
+def _attempted(
+    lease: Lease, outcome: Outcome, verdict: Verdict, event: UUID, now: float
+) -> telling.Attempted:
+    return telling.Attempted(
+        event=event,
+        delivery=lease.delivery,
+        endpoint=lease.endpoint,
+        number=lease.attempt_number,
+        outcome=outcome,
+        verdict=verdict,
+        age=now - moment_of(event).timestamp(),
+    )
 
 
 def _settle(leads: Sequence[tuple[UUID, Verdict]]) -> list[UUID]:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
-from deliveries import bell
+from deliveries import bell, tracing
 from deliveries.conf import DeliverySettings
 from deliveries.pipeline import Claim, claim, record
 from deliveries.rendering import Unrenderable, render
@@ -35,7 +35,8 @@ def _attempt(claim: Claim) -> Outcome:
         request = render(claim, timestamp=int(time.time()))
     except Unrenderable as error:
         return error.outcome
-    return _send(request)
+    request, ended = tracing.attempt(claim, request, lambda outcome: outcome)
+    return ended(_send(request))
 
 
 def start(request: OutgoingRequest, ended: Callable[[Outcome], None]) -> None:

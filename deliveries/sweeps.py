@@ -15,7 +15,16 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operational, operations, ordering, replays
+from deliveries import (
+    batching,
+    bell,
+    handshakes,
+    operational,
+    operations,
+    ordering,
+    replays,
+    telling,
+)
 from deliveries.chunks import in_chunks as _in_chunks
 from deliveries.chunks import rows as _rows
 from deliveries.conf import DeliverySettings
@@ -323,15 +332,15 @@ def held_too_long() -> int:
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
 
     def chunk(state: str, limit: int) -> int:
-        return len(
-            _rows(
-                HELD_TOO_LONG,
-                limit,
-                state=state,
-                oldest_kept=lowest_uuid_at(oldest),
-                ids=[uuid7() for _ in range(limit)],
-            )
+        expired = _rows(
+            HELD_TOO_LONG,
+            limit,
+            state=state,
+            oldest_kept=lowest_uuid_at(oldest),
+            ids=[uuid7() for _ in range(limit)],
         )
+        telling.ended("dead" for _ in expired)
+        return len(expired)
 
     return sum(_in_chunks(partial(chunk, state)) for state in ("held", "queued"))
 

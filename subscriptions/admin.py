@@ -606,7 +606,7 @@ class EndpointAdmin(LockingAdmin):
             own = {"fields": ["subscriber", "description"]}
             return [(None, own), ("How it is", {"fields": self.facts_of_a_feed})]
         main = ["subscriber", "url", "description", "max_in_flight", "signature_profile"]
-        shape = ["format", "payload", "projection", "gzip_above"]
+        shape = ["format", "payload", "projection", "gzip_above", "send_traceparent"]
         batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
         fieldsets: list[Any] = [
             (None, {"fields": main}),

@@ -1,9 +1,12 @@
 """How endpoints fare, as their deliveries tell."""
 
+import logging
 from collections.abc import Collection
 from uuid import UUID
 
 from django.db import connection
+
+from subscriptions.ids import from_uuid
 
 # A busy endpoint's row is written at most this often, and never waited for: the next result tells
 # the same story.
@@ -38,7 +41,10 @@ GONE = """
          WHERE id = ANY(%s) AND state = 'active'
          ORDER BY id
            FOR NO KEY UPDATE)
+ RETURNING id
 """
+
+logger = logging.getLogger(__name__)
 
 
 def note_health(
@@ -52,3 +58,6 @@ def note_health(
         for statement, endpoints in ((FAILED, failed), (SUCCEEDED, succeeded), (GONE, gone)):
             if endpoints:
                 cursor.execute(statement, [list(endpoints)])
+        for (endpoint,) in cursor.fetchall() if gone else ():
+            ids = {"endpoint_id": from_uuid("ep", endpoint)}
+            logger.warning("%s is disabled: it answered 410 Gone", *ids.values(), extra=ids)

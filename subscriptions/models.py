@@ -343,6 +343,10 @@ class Endpoint(models.Model):
         blank=True,
         help_text="Bodies of more bytes than this are sent in gzip; none, if empty.",
     )
+    send_traceparent = models.BooleanField(
+        default=False,
+        help_text="Whether requests say by a traceparent header which trace they belong to.",
+    )
     batch_events = models.PositiveSmallIntegerField(
         null=True,
         blank=True,

@@ -12,7 +12,7 @@ from uuid import UUID
 from django.db import connection
 from kombu.asynchronous import Hub
 
-from deliveries import bell
+from deliveries import bell, tracing
 from deliveries.courier.gate import Gate
 from deliveries.pipeline import Claim, Lease, claim, put_back, record
 from deliveries.rendering import Unrenderable, render
@@ -187,7 +187,7 @@ class Courier:
         except Unrenderable as error:
             self.hub.call_later(0, ended, error.outcome)
         else:
-            self.sender.start(request, ended)
+            self.sender.start(*tracing.attempt(ours, request, ended))
 
     def _ended(self, parcel: Parcel, ours: Claim, outcome: Outcome) -> None:
         endpoint = ours.lease.endpoint

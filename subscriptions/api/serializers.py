@@ -41,7 +41,7 @@ from webhooks.profiles import NO_ED25519, Profile, key_of, signs_with
 
 CREDENTIALS = ["headers", "authentication"]
 SHAPE = [
-    *["format", "payload", "projection", "gzip_above"],
+    *["format", "payload", "projection", "gzip_above", "send_traceparent"],
     *["batch_events", "batch_seconds", "batch_bytes", "ordered"],
 ]
 MAX_WISHES = 100

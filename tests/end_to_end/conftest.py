@@ -26,7 +26,8 @@ def lane(request: pytest.FixtureRequest) -> str:
 def worker(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory, lane: str
 ) -> Iterator[Process]:
-    with processes.worker(tmp_path_factory.mktemp("logs") / "worker.log", LANE=lane) as process:
+    log = tmp_path_factory.mktemp("logs") / "worker.log"
+    with processes.worker(log, LANE=lane, LOG_LEVEL="DEBUG") as process:
         yield process
 
 

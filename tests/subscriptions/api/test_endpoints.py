@@ -52,6 +52,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         "payload": "full",
         "projection": "",
         "gzip_above": None,
+        "send_traceparent": False,
         "batch_events": None,
         "batch_seconds": 5,
         "batch_bytes": 262144,
