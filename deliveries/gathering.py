@@ -6,18 +6,14 @@ and nobody waits for longer than batch_seconds: who comes later in the span than
 when that one's wait ends. Where Redis has lost count, the sweep forms the batches.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from functools import cache
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from deliveries import bell
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.matching import Match
+from subscriptions.quick_redis import QuickRedis
 
 PATIENCE = 0.3
 """Seconds that whoever emits waits for Redis, to connect and to answer."""
@@ -25,39 +21,32 @@ PATIENCE = 0.3
 QUIET_AFTER_FAILURE = 2.0
 """Seconds after a failure in which Redis is not asked, lest every emit() pay for the outage."""
 
-logger = logging.getLogger(__name__)
-
 
 class Counts:
     """How many events have come for each endpoint in the present span of time."""
 
     def __init__(self, url: str) -> None:
-        self.redis = Redis.from_url(
+        self.redis = QuickRedis(
             url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=Retry(NoBackoff(), 0),
+            patience=PATIENCE,
+            quiet_for=QUIET_AFTER_FAILURE,
+            without="no batches are counted, and the sweep will form them.",
         )
-        self.quiet_until = 0.0
 
     def add(self, matches: Sequence[Match]) -> list[int]:
         """Count one more for each endpoint; returns the counts, or zeros where Redis is away."""
-        if time.monotonic() < self.quiet_until:
-            return [0] * len(matches)
+        return self.redis.ask(lambda: self._add(matches)) or [0] * len(matches)
+
+    def _add(self, matches: Sequence[Match]) -> list[int]:
         now = time.time()
-        try:
-            with self.redis.pipeline(transaction=False) as pipeline:
-                for match in matches:
-                    span = int(now // match.batch_seconds)
-                    key = f"angarium:batch:{match.endpoint.hex}:{span}"
-                    pipeline.incr(key)
-                    pipeline.expire(key, 2 * match.batch_seconds)
-                counted: list[int] = pipeline.execute()[::2]
-                return counted
-        except RedisError as error:
-            self.quiet_until = time.monotonic() + QUIET_AFTER_FAILURE
-            logger.warning("Redis counts no batches (%s); the sweep will form them.", error)
-            return [0] * len(matches)
+        with self.redis.client.pipeline(transaction=False) as pipeline:
+            for match in matches:
+                span = int(now // match.batch_seconds)
+                key = f"angarium:batch:{match.endpoint.hex}:{span}"
+                pipeline.incr(key)
+                pipeline.expire(key, 2 * match.batch_seconds)
+            counted: list[int] = pipeline.execute()[::2]
+            return counted
 
 
 @cache
