@@ -302,6 +302,7 @@ class DeadLetter(models.Model):
         ADDRESS_REFUSED = "address_refused"  # the endpoint's address is not allowed
         UNRENDERABLE = "unrenderable"  # no request could be made of it
         EXPIRED = "expired"  # it was held for too long
+        ENDPOINT_DISABLED = "endpoint_disabled"  # the same, as its endpoint stayed disabled
 
     class Resolution(models.TextChoices):
         REDRIVEN = "redriven"  # by a person

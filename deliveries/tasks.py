@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 )
 def deliver(self: "Task[Any, None]", delivery: str) -> None:
     """Attempt one delivery; retry by countdown where the wait is short."""
-    wait = plain_lane.deliver(to_uuid(delivery))
+    wait = plain_lane.deliver(to_uuid(delivery), waited=self.request.eta is not None)
     if wait is not None:
         raise self.retry(countdown=wait, priority=bell.RETRY_PRIORITY)
 
@@ -47,8 +47,9 @@ def handshake(endpoint: str) -> None:
 
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over, and the challenges."""
+    """Enqueue the deliveries whose wait is over, those that probe, and the challenges."""
     sweeps.due()
+    sweeps.probes()
     sweeps.due_handshakes()
 
 

@@ -5,6 +5,7 @@ endpoint that takes nothing. Then one delivery goes ahead as a probe (the circui
 success closes the circuit, its failure opens it again for longer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from subscriptions.conf import SubscriptionSettings
@@ -31,10 +32,12 @@ def trips(tally: Tally, settings: SubscriptionSettings) -> bool:
     )
 
 
-def probe_wait(openings: int, settings: SubscriptionSettings, *, stretch: float = 0.0) -> float:
-    """How long a circuit stays open until its probe, at the `openings`-th opening (from 1) in a row.
+def probe_wait(
+    openings: int, settings: SubscriptionSettings, *, random: Callable[[], float]
+) -> float:
+    """How long until the probe, where a circuit has opened so many times in a row (from 1).
 
-    It doubles from one to the next, up to a limit. `stretch`, 0 to 1, is what chance adds to it.
+    It doubles from one opening to the next, up to a limit; `random` gives 0 to 1.
     """
     doubled = settings.circuit_wait * 2 ** min(openings - 1, 32)
-    return float(min(doubled, settings.circuit_wait_max) * (1 + STRETCH * stretch))
+    return float(min(doubled, settings.circuit_wait_max) * (1 + STRETCH * random()))

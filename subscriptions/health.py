@@ -10,7 +10,8 @@ from django.db import connection
 FRESHNESS = "10 seconds"
 
 SUCCEEDED = f"""
-    UPDATE subscriptions_endpoint SET last_success_at = now(), failing_since = NULL
+    UPDATE subscriptions_endpoint
+       SET last_success_at = now(), failing_since = NULL, failure_warning = 0
      WHERE id IN (
         SELECT id FROM subscriptions_endpoint
          WHERE id = ANY(%s)

@@ -375,7 +375,7 @@ class Endpoint(models.Model):
     failure_warning = models.PositiveSmallIntegerField(
         default=0,
         editable=False,
-        help_text="How far on the way to being disabled it is known to be, in per cent: 50, 70, 90.",
+        help_text="How far it is on its way to being disabled, in per cent: 50, 70 or 90.",
     )
     circuit = models.CharField(
         max_length=10, choices=Circuit, default=Circuit.CLOSED, editable=False
@@ -394,7 +394,9 @@ class Endpoint(models.Model):
         null=True, editable=False, help_text="The delivery that probes it, while it is half-open."
     )
     takes_deliveries = models.GeneratedField(
-        expression=models.Q(state="active", circuit="closed"),
+        expression=models.ExpressionWrapper(
+            models.Q(state="active", circuit="closed"), models.BooleanField()
+        ),
         output_field=models.BooleanField(),
         db_persist=True,
     )

@@ -54,7 +54,7 @@ class Migration(migrations.Migration):
             field=models.PositiveSmallIntegerField(
                 default=0,
                 editable=False,
-                help_text="How far on the way to being disabled it is known to be, in per cent: 50, 70, 90.",
+                help_text="How far it is on its way to being disabled, in per cent: 50, 70 or 90.",
             ),
         ),
         migrations.AddField(
@@ -185,7 +185,10 @@ class Migration(migrations.Migration):
             name="takes_deliveries",
             field=models.GeneratedField(
                 db_persist=True,
-                expression=models.Q(("circuit", "closed"), ("state", "active")),
+                expression=models.ExpressionWrapper(
+                    models.Q(("circuit", "closed"), ("state", "active")),
+                    output_field=models.BooleanField(),
+                ),
                 output_field=models.BooleanField(),
             ),
         ),

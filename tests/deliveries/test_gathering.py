@@ -14,7 +14,7 @@ FORM = "deliveries.form_batches"
 
 
 def match(events: int = 3, seconds: int = 300) -> Match:
-    return Match(uuid4(), "active", events, seconds)
+    return Match(uuid4(), True, events, seconds)
 
 
 def rung(queue: Queue) -> list[str]:
