@@ -21,6 +21,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
+from subscriptions.health import warn
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, lowest_uuid_at
 from subscriptions.models import SigningSecret
@@ -317,6 +318,11 @@ def probes() -> int:
     deliveries = [delivery for (delivery,) in _rows(PROBES, limit)]
     bell.ring(deliveries)
     return len(deliveries)
+
+
+def failing_endpoints() -> int:
+    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    return _in_chunks(warn)
 
 
 def batched() -> int:

@@ -76,6 +76,12 @@ def sweep_held() -> None:
     sweeps.gathered()
 
 
+@shared_task(name="deliveries.sweep_health", ignore_result=True)
+def sweep_health() -> None:
+    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    sweeps.failing_endpoints()
+
+
 @shared_task(name="deliveries.sweep_dead_letters", ignore_result=True)
 def sweep_dead_letters() -> None:
     """Redrive the dead letters of endpoints that recovered, drop the old, count the rest."""

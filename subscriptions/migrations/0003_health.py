@@ -186,8 +186,7 @@ class Migration(migrations.Migration):
             field=models.GeneratedField(
                 db_persist=True,
                 expression=models.ExpressionWrapper(
-                    models.Q(("circuit", "closed"), ("state", "active")),
-                    output_field=models.BooleanField(),
+                    models.Q(("circuit", "closed"), ("state", "active")), models.BooleanField()
                 ),
                 output_field=models.BooleanField(),
             ),

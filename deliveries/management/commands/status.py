@@ -19,7 +19,7 @@ MEANINGS = {
     "waiting": ("its last attempt failed; the next is to come", "the next in {ahead}"),
     "gathering": ("waits for its batch to fill", "the oldest is {ago} old"),
     "queued": ("behind an earlier one of its ordering key", "the oldest is {ago} old"),
-    "held": ("its endpoint is paused or disabled", "the oldest is {ago} old"),
+    "held": ("its endpoint is paused, disabled or broken", "the oldest is {ago} old"),
 }
 
 

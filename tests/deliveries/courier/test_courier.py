@@ -295,6 +295,8 @@ def test_no_more_are_claimed_than_may_be_in_flight(
     assert statistics(ride.courier) == {
         "submitted": 7,
         "claimed": 3,
+        "waiting-for-their-turn": 0,
+        "to-come-again": 0,
         "in-flight": 3,
         "waiting-at-gates": 0,
     }
