@@ -632,7 +632,7 @@ def staff_client(client: Client) -> Callable[..., Client]:
     ("permission", "actions"),
     [
         ("view_endpoint", []),
-        ("change_endpoint", ["pause", "resume", "verify"]),
+        ("change_endpoint", ["pause", "resume", "close_circuit", "verify"]),
         ("add_signingsecret", ["rotate_secret", "rotate_to_ed25519", "expire_secrets"]),
         ("reveal_signingsecret", ["reveal_secret"]),
         ("delete_endpoint", ["delete_for_good"]),
