@@ -100,8 +100,8 @@ class Delivery(models.Model):
     class State(models.TextChoices):
         PENDING = "pending"  # to be sent as soon as a worker takes it
         SENDING = "sending"  # a worker holds it until lease_expires_at
-        WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
-        HELD = "held"  # its endpoint is not active, or is a feed that has yet to be fetched
+        WAITING = "waiting"  # an attempt failed, or its turn is to come: at next_attempt_at
+        HELD = "held"  # its endpoint takes none now, or is a feed that has yet to be fetched
         GATHERING = "gathering"  # waits for others, to be sent with them in one batch
         QUEUED = "queued"  # behind an earlier delivery of its ordering key
         BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
