@@ -141,6 +141,11 @@ class Tallies:
 
         self.redis.ask(ask)
 
+    def forget(self, endpoints: Collection[UUID]) -> None:
+        """Begin to count anew."""
+        keys = [_key(endpoint) for endpoint in endpoints]
+        self.redis.ask(lambda: self.redis.client.delete(*keys))
+
 
 def _key(endpoint: UUID) -> str:
     return f"angarium:circuit:{endpoint.hex}"
@@ -158,11 +163,11 @@ def count(results: Sequence[Result]) -> None:
         return
     counted = tallies(settings.redis_url)
     latest = counted.add(_tally(results), settings.circuit_window)
-    tripped = (
-        {one.endpoint for one in results if one.failed and trips(latest[one.endpoint], settings)}
-        if latest
-        else set()
-    )
+    tripped = {
+        one.endpoint
+        for one in results
+        if one.failed and trips(latest.get(one.endpoint, Tally()), settings)
+    }
     if tripped:
         _open(tripped, results, settings)
         counted.mute(tripped)
@@ -206,6 +211,9 @@ def settle(probed: Sequence[Probed]) -> None:
         else:
             openings.append(0)
             waits.append(None)
+    closed = [one.endpoint for one in probed if one.failed is False]
+    if closed and settings.circuit_failure_rate:
+        tallies(settings.redis_url).forget(closed)
     with connection.cursor() as cursor:
         cursor.execute(
             SETTLE,

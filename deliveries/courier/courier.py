@@ -37,7 +37,7 @@ RECOVERY = 1.0
 TURN = 0.05
 """Seconds that the loop may sleep at most while the courier is drained."""
 
-TICK = 0.02
+TICK = 0.05
 """Seconds between two looks at whose turn has come, at endpoints that have a rate."""
 
 PATIENCE = 1.0
@@ -163,7 +163,8 @@ class Courier:
             self._claiming.plan(GATHERING if self.claimed else 0)
 
     def _room(self) -> int:
-        return self.limit - self.claimed
+        # Whoever waits for a turn holds up nobody.
+        return self.limit - (self.claimed - len(self.turns))
 
     def _claim(self) -> None:
         if self.closing:
@@ -179,18 +180,17 @@ class Courier:
             self.submitted.extendleft(reversed(parcels))
             self._claiming.plan(RECOVERY)
             return
-        paced = []
         for ours in claims:
-            parcel = by_delivery[ours.lease.delivery]
-            parcel.claim = ours
-            self.claimed += 1
-            if ours.pace is None:
-                self._enter(parcel, ours)
-            else:
-                paced.append((parcel, ours))
+            by_delivery[ours.lease.delivery].claim = ours
+        self.claimed += len(claims)
+        paced = []
         for parcel in parcels:
             if parcel.claim is None:
                 parcel.done()  # it is another's, or not due, or at rest
+            elif parcel.claim.pace is None:
+                self._enter(parcel, parcel.claim)
+            else:
+                paced.append((parcel, parcel.claim))
         if paced:
             self._give_turns(paced)
         self._plan_claim()
@@ -198,13 +198,15 @@ class Courier:
     # Turns
 
     def _give_turns(self, paced: list[tuple[Parcel, Claim]]) -> None:
+        # The more of them wait here already, the sooner others go back.
+        patience = PATIENCE * max(0.0, 1 - len(self.turns) / self.limit)
         waits = turns.waits(
             turns.SENDING,
             [
                 Waiter(parcel.delivery, ours.lease.endpoint, ours.pace, parcel.waited)
                 for parcel, ours in paced
             ],
-            patience=PATIENCE,
+            patience=patience,
         )
         now = time.monotonic()
         returns = []
@@ -212,7 +214,7 @@ class Courier:
             wait = waits[ours.lease.delivery]
             if wait <= 0:
                 self._enter(parcel, ours)
-            elif wait <= PATIENCE:
+            elif wait <= patience:
                 self.turns.add(now + wait, parcel)
             else:
                 returns.append((parcel, ours.lease, wait))
@@ -237,7 +239,9 @@ class Courier:
     def _call(self) -> None:
         now = time.monotonic()
         for parcel in self.turns.due(now):
-            if parcel.claim is not None:
+            if self._room() <= 0:
+                self.turns.add(now + TICK, parcel)
+            elif parcel.claim is not None:
                 self._enter(parcel, parcel.claim)
         if not self.closing:
             # They have waited, and go before what has just come.
