@@ -47,10 +47,11 @@ def handshake(endpoint: str) -> None:
 
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over, those that probe, and the challenges."""
+    """Enqueue what is due: deliveries, probes and challenges; tell the operators."""
     sweeps.due()
     sweeps.probes()
     sweeps.due_handshakes()
+    sweeps.notices()
 
 
 @shared_task(name="deliveries.sweep_lost", ignore_result=True)

@@ -352,7 +352,7 @@ class SubscriberAdmin(LockingAdmin):
         return cast("QuerySet[Any]", subscribers)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ["name", "external_id", "feature_flags"]
+        fields = ["name", "external_id", "feature_flags", "operator"]
         return fields if obj is None else [*fields, *self.readonly_fields]
 
     def history_of(self, obj: Subscriber) -> QuerySet[HistoryEntry]:

@@ -343,7 +343,7 @@ def test_two_sweeps_at_once_take_each_delivery_once(
 
 def test_beat_has_a_schedule_for_every_sweep_there_is() -> None:
     # Again, since tests that commit leave no rows of a migration behind.
-    for migration in ("0002_sweep_schedules", "0004_endpoint_disabled"):
+    for migration in ("0002_sweep_schedules", "0005_endpoint_disabled"):
         import_module(f"deliveries.migrations.{migration}").install(apps, None)
     scheduled = set(PeriodicTask.objects.filter(enabled=True).values_list("task", flat=True))
     app.loader.import_default_modules()

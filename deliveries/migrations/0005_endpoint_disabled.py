@@ -26,7 +26,7 @@ def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0003_ordinals"), ("subscriptions", "0003_health")]
+    dependencies = [("deliveries", "0004_operational_notices"), ("subscriptions", "0004_health")]
     operations = [
         migrations.AlterField(
             model_name="deadletter",
