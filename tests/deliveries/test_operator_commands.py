@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -9,9 +10,10 @@ from django.utils import timezone
 
 from deliveries.models import DeadLetter, Delivery
 from deliveries.status import status
-from subscriptions.models import Endpoint
-from tests.conftest import Queue
+from subscriptions.models import Endpoint, Subscriber
+from tests.conftest import MakeEndpoint, Queue
 from tests.deliveries.conftest import MakeDelivery, states
+from tests.receiver import Answer, Receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
 
@@ -124,7 +126,35 @@ class TestDeadLetters:
         assert run("dead_letters", "redrive", "--all", "--dry-run") == "would be redriven: 1\n"
         assert states() == {dead.pk: "dead"}
 
-    @pytest.mark.parametrize("do", ["redrive", "discard"])
+    @pytest.mark.parametrize(
+        ("option", "value"), [("--event-type", "made.once"), ("--subscriber", None)]
+    )
+    def test_they_are_chosen_by_what_they_have_in_common(
+        self, bury: Any, subscriber: Subscriber, option: str, value: str | None
+    ) -> None:
+        bury()
+        given = [option, value or subscriber.pk]
+        assert run("dead_letters", "redrive", *given, "--dry-run") == "would be redriven: 1\n"
+        none = [option, "made.twice" if value else "sub_" + "0" * 32]
+        assert run("dead_letters", "redrive", *none, "--dry-run") == "would be redriven: 0\n"
+
+    @pytest.mark.parametrize("limit", [2, 3, 100])
+    def test_more_than_a_chunk_of_them_are_redriven_as_far_as_the_limit(
+        self, bury: Any, monkeypatch: pytest.MonkeyPatch, limit: int
+    ) -> None:
+        monkeypatch.setattr("deliveries.exporting.PAGE", 2)
+        for _ in range(5):
+            bury()
+        told = run("dead_letters", "redrive", "--all", "--limit", str(limit))
+        assert told == f"redriven: {min(5, limit)}\n"
+
+    def test_they_are_exported(self, bury: Any) -> None:
+        dead = bury(error="=1+1")
+        [line] = run("dead_letters", "export", "--all").splitlines()
+        assert (json.loads(line)["delivery"], json.loads(line)["last_error"]) == (dead.pk, "=1+1")
+        assert "'=1+1" in run("dead_letters", "export", "--all", "--format", "csv")
+
+    @pytest.mark.parametrize("do", ["redrive", "discard", "export"])
     def test_nobody_does_that_to_all_by_mistake(self, bury: Any, do: str) -> None:
         dead = bury()
         with pytest.raises(CommandError, match="Say which are meant"):
@@ -132,3 +162,47 @@ class TestDeadLetters:
         with pytest.raises(CommandError, match="is not an id"):
             run("dead_letters", do, "--endpoint", "nonsense")
         assert states() == {dead.pk: "dead"}
+
+
+class TestSendTestEvent:
+    def test_the_request_and_the_answer_are_shown(
+        self, make_endpoint: MakeEndpoint, receiver: Receiver
+    ) -> None:
+        receiver.answers["/hook"] = lambda *_: Answer(201, b"thank you", {"X-Server": "Nginx 7"})
+        said = run("send_test_event", make_endpoint(url=receiver.url()).pk)
+        [request] = receiver.received
+        assert f"> POST {receiver.url()}\n" in said
+        assert f"> webhook-id: {request.id}\n" in said
+        assert f"> {request.body.decode()}\n" in said
+        assert "< 201\n" in said
+        assert "< X-Server: Nginx 7\n" in said
+        assert "< thank you\n" in said
+        assert re.search(r"^delivered after \d+ ms$", said, re.MULTILINE)
+
+    def test_what_fails_says_why_and_ends_with_1(
+        self,
+        make_endpoint: MakeEndpoint,
+        receiver: Receiver,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        receiver.answers["/hook"] = lambda *_: Answer(401, b"\x1b]0;mine\x07 not verified")
+        with pytest.raises(SystemExit) as ended:
+            call_command("send_test_event", make_endpoint(url=receiver.url()).pk)
+        assert ended.value.code == 1
+        said = capsys.readouterr().out
+        assert "< \\x1b]0;mine\\x07 not verified\n" in said
+        assert re.search(r"^rejected after \d+ ms: answered 401", said, re.MULTILINE)
+
+    def test_as_json_for_programs(self, make_endpoint: MakeEndpoint, receiver: Receiver) -> None:
+        shown = json.loads(run("send_test_event", make_endpoint(url=receiver.url()).pk, "--json"))
+        assert shown["outcome"]["kind"] == "delivered"
+        assert shown["request_headers"]["webhook-id"] == receiver.received[0].id
+
+    @pytest.mark.parametrize("endpoint", ["nonsense", "ep_" + "0" * 32])
+    def test_an_endpoint_that_is_not_there_is_told_of(self, endpoint: str) -> None:
+        with pytest.raises(CommandError, match=endpoint):
+            run("send_test_event", endpoint)
+
+    def test_one_that_may_not_be_tested_is_told_why(self, make_endpoint: MakeEndpoint) -> None:
+        with pytest.raises(CommandError, match="challenge"):
+            run("send_test_event", make_endpoint(state="unverified").pk)

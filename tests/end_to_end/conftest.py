@@ -38,7 +38,7 @@ def empty_queue(queue: Queue) -> None:
 @pytest.fixture
 def quick_schedules(transactional_db: None) -> None:
     """The schedules as the migration installs them, then as an operator may: every second."""
-    for migration in ("0002_sweep_schedules", "0005_endpoint_disabled"):
+    for migration in ("0002_sweep_schedules", "0007_endpoint_disabled"):
         importlib.import_module(f"deliveries.migrations.{migration}").install(apps, None)
     second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
     PeriodicTask.objects.update(interval=second)

@@ -74,7 +74,7 @@ def test_a_worker_killed_with_batches_in_flight_loses_nothing(
         receiver.wait_for(3)
         victim.kill()
     sending = Delivery.objects.filter(state="sending")
-    held = {f"{lead.pk.replace('dlv_', 'bat_')}_{lead.batch_size or 1}" for lead in sending}
+    held = {f"{lead.pk.replace('dlv_', 'bat_')}_{lead.round_start}" for lead in sending}
     assert not all_delivered(EVENTS)
     with processes.worker(tmp_path / "second.log", LANE=lane):
         wait_until(lambda: all_delivered(EVENTS), "every delivery", patience=90)

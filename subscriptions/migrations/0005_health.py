@@ -16,7 +16,7 @@ WATCHED = replace(BEFORE, told=f"{BEFORE.told} rate burst circuit_opened_at")
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("subscriptions", "0003_operators"),
+        ("subscriptions", "0004_erasing"),
     ]
 
     operations = [

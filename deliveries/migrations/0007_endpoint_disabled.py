@@ -26,7 +26,7 @@ def remove(apps: Apps, schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0004_operational_notices"), ("subscriptions", "0004_health")]
+    dependencies = [("deliveries", "0006_retention_schedules"), ("subscriptions", "0005_health")]
     operations = [
         migrations.AlterField(
             model_name="deadletter",
