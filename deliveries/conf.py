@@ -60,6 +60,9 @@ class DeliverySettings:
     courier_grace: float = 20.0
     """How long a courier that is told to end lets deliveries in flight finish."""
 
+    release_rate: str = "100/s"
+    """How fast what was held for an endpoint goes out to it (/s, /m, /h, /d); empty: at once."""
+
     lost_after: float = 30.0
     """A message unseen for so long is taken for lost, and the delivery is enqueued again."""
     queue_limit: int = 10_000

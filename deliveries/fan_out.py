@@ -180,13 +180,13 @@ def _new_deliveries(event: Event, matches: Sequence[Match]) -> dict[str, list[ob
 def _first_state(ordering_key: str | None, match: Match) -> str:
     if match.ordered and ordering_key is not None:
         return "queued"
-    if match.state != "active":
+    if not match.takes_deliveries:
         return "held"
     return "pending" if match.batch_events is None else "gathering"
 
 
 def _made(event: Event, matches: Sequence[Match], count: int, pending: Sequence[UUID]) -> Made:
-    gathering = [match for match in matches if match.batch_events and match.state == "active"]
+    gathering = [match for match in matches if match.batch_events and match.takes_deliveries]
     queues: list[Queue] = []
     if event.ordering_key is not None:
         queues = [(match.endpoint, event.ordering_key) for match in matches if match.ordered]

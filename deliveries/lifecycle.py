@@ -18,10 +18,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
     State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
-    # Delivered, where it is fetched from a feed.
-    State.HELD: frozenset(
-        {State.PENDING, State.GATHERING, State.DELIVERED, State.DEAD, State.DISCARDED}
-    ),
+    # Waiting, where its turn is yet to come; delivered, where it is fetched from a feed.
+    State.HELD: frozenset({State.PENDING, State.WAITING, State.GATHERING})
+    | frozenset({State.DELIVERED, State.DEAD, State.DISCARDED}),
     State.QUEUED: frozenset({State.PENDING, State.HELD, State.DEAD, State.DISCARDED}),
     State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),
     State.BATCHED: frozenset({State.DELIVERED, State.DEAD, State.PENDING, State.GATHERING}),

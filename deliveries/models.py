@@ -111,8 +111,8 @@ class Delivery(models.Model):
     class State(models.TextChoices):
         PENDING = "pending"  # to be sent as soon as a worker takes it
         SENDING = "sending"  # a worker holds it until lease_expires_at
-        WAITING = "waiting"  # an attempt failed; the next is at next_attempt_at
-        HELD = "held"  # its endpoint is not active, or is a feed that has yet to be fetched
+        WAITING = "waiting"  # an attempt failed, or its turn is to come: at next_attempt_at
+        HELD = "held"  # its endpoint takes none now, or is a feed that has yet to be fetched
         GATHERING = "gathering"  # waits for others, to be sent with them in one batch
         QUEUED = "queued"  # behind an earlier delivery of its ordering key
         BATCHED = "batched"  # in the batch of another delivery, its lead, whose fate it shares
@@ -329,8 +329,9 @@ class StateChange(models.Model):
     """
 
     class Cause(models.TextChoices):
-        PUT_BACK = "put_back"  # its endpoint has as much in flight as it may
+        PUT_BACK = "put_back"  # its endpoint has as much in flight, or as many a second, as it may
         ENDPOINT_ACTIVE = "endpoint_active"  # held all the same
+        CIRCUIT_OPEN = "circuit_open"  # its endpoint's, or half-open
         ENDPOINT_PAUSED = "endpoint_paused"
         ENDPOINT_DISABLED = "endpoint_disabled"
         ENDPOINT_UNVERIFIED = "endpoint_unverified"
@@ -388,6 +389,7 @@ class DeadLetter(models.Model):
         ADDRESS_REFUSED = "address_refused"  # the endpoint's address is not allowed
         UNRENDERABLE = "unrenderable"  # no request could be made of it
         EXPIRED = "expired"  # it was held for too long
+        ENDPOINT_DISABLED = "endpoint_disabled"  # the same, as its endpoint stayed disabled
 
     class Resolution(models.TextChoices):
         REDRIVEN = "redriven"  # by a person
@@ -604,8 +606,10 @@ class Replay(models.Model):
     @property
     def waits_for(self) -> str:
         """What a running one waits for; empty where it goes on."""
-        if self.state != self.State.RUNNING or self.endpoint.state == Endpoint.State.ACTIVE:
+        if self.state != self.State.RUNNING or self.endpoint.takes_deliveries:
             return ""
+        if self.endpoint.state == Endpoint.State.ACTIVE:
+            return "Its endpoint's circuit is open: the replay goes on when that is closed."
         return f"Its endpoint is {self.endpoint.state}: the replay goes on when that is active."
 
 

@@ -170,7 +170,7 @@ def _sifted(endpoint: UUID, found: list[tuple[Any, ...]], cursor: UUID | None) -
     rows: dict[UUID, str | None] = {}
     failures: dict[UUID, Mapping[str, str]] = {}
     for place, (event, ordering_key, filters) in enumerate(found):
-        match = Match(endpoint, "active", filters=filters and json.loads(filters))
+        match = Match(endpoint, takes_deliveries=True, filters=filters and json.loads(filters))
         sifted = sift([match], lambda event=event: json.loads(payloads[event]))  # type: ignore[misc]
         if sifted.passing:
             rows[event] = ordering_key

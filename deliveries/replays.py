@@ -3,8 +3,8 @@
 The job is its row. A worker takes a chunk in one transaction, which also moves the cursor on: one
 that dies has done all of its chunk or nothing. It asks for the next by a message that comes after
 the wait that the rate wants; the sweep rings again for one that is lost, and a doubled one finds
-nothing due. Nothing moves while the endpoint is not active, so that a replay never adds to what is
-held.
+nothing due. Nothing moves while the endpoint is at rest, or its circuit open, so that a replay adds
+nothing to what is held.
 """
 
 import time
@@ -52,7 +52,7 @@ DUE = """
           JOIN subscriptions_endpoint endpoint ON endpoint.id = replay.endpoint_id
          WHERE replay.state = 'running'
            AND replay.due_at < now() - make_interval(secs => %(lost_after)s)
-           AND endpoint.state = 'active'
+           AND endpoint.takes_deliveries
          ORDER BY replay.due_at LIMIT %(limit)s
            FOR NO KEY UPDATE OF replay SKIP LOCKED)
  RETURNING id
@@ -148,7 +148,7 @@ def step(replay_id: str) -> float | None:
             .filter(pk=replay_id, state=State.RUNNING, due_at__lte=Now() + GRACE)
             .first()
         )
-        if replay is None or replay.endpoint.state != Endpoint.State.ACTIVE:
+        if replay is None or not replay.endpoint.takes_deliveries:
             return None
         wait = _take(replay, room) if room else FULL_QUEUE_WAIT
         if wait is None:
@@ -201,7 +201,7 @@ def _send(replay: Replay, chunk: Chunk) -> int:
     endpoint = replay.endpoint
     match = Match(
         to_uuid(endpoint.pk),
-        endpoint.state,
+        endpoint.takes_deliveries,
         batch_events=endpoint.batch_events,
         batch_seconds=endpoint.batch_seconds,
         batch_bytes=endpoint.batch_bytes,

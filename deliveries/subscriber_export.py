@@ -28,7 +28,8 @@ API_KEY = ["prefix", "name", "scopes", "rate", "created", "expiry_date", "revoke
 ENDPOINT = [
     *["id", "url", "description", "state", "disabled_reason", "created_at", "max_in_flight"],
     *["credentials_shown", "signature_profile", "format", "payload", "projection", "gzip_above"],
-    *["batch_events", "batch_seconds", "batch_bytes", "ordered"],
+    *["batch_events", "batch_seconds", "batch_bytes", "ordered", "rate", "burst"],
+    *["send_traceparent", "circuit", "circuit_opened_at"],
     *["last_success_at", "last_failure_at", "failing_since"],
 ]
 SIGNING_SECRET = ["id", "endpoint", "public_key", "created_at", "expires_at"]

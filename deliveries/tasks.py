@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 )
 def deliver(self: "Task[Any, None]", delivery: str) -> None:
     """Attempt one delivery; retry by countdown where the wait is short."""
-    wait = plain_lane.deliver(to_uuid(delivery))
+    wait = plain_lane.deliver(to_uuid(delivery), waited=self.request.eta is not None)
     if wait is not None:
         raise self.retry(countdown=wait, priority=bell.RETRY_PRIORITY)
 
@@ -65,8 +65,9 @@ def replay(replay: str) -> None:
 
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue what is due: deliveries whose wait is over, challenges, replays; tell operators."""
+    """Enqueue what is due: deliveries, probes, challenges, replays; tell the operators."""
     sweeps.due()
+    sweeps.probes()
     sweeps.due_handshakes()
     sweeps.due_replays()
     sweeps.notices()
@@ -93,6 +94,12 @@ def sweep_held() -> None:
     sweeps.queued()
     sweeps.batched()
     sweeps.gathered()
+
+
+@shared_task(name="deliveries.sweep_health", ignore_result=True)
+def sweep_health() -> None:
+    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    sweeps.failing_endpoints()
 
 
 @shared_task(name="deliveries.sweep_dead_letters", ignore_result=True)

@@ -114,6 +114,8 @@ class Endpoint(TypedDict):
     header_names: list[str]
     authentication: dict[str, Any]
     signature_profile: str
+    rate: str
+    burst: int | None
     format: str
     payload: str
     projection: str
@@ -122,6 +124,7 @@ class Endpoint(TypedDict):
     batch_seconds: int
     batch_bytes: int
     ordered: bool
+    send_traceparent: bool
     state: str
     disabled_reason: str
     handshake: Handshake | None
@@ -129,6 +132,11 @@ class Endpoint(TypedDict):
     last_success_at: str | None
     last_failure_at: str | None
     failing_since: str | None
+    failure_warning: int
+    circuit: str
+    circuit_opened_at: str | None
+    openings: int
+    probe_at: str | None
 
 
 class ChangedEndpoint(Endpoint):

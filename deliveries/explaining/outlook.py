@@ -112,12 +112,21 @@ def _last_change(facts: Facts) -> str:
     return CAUSES[Cause.PUT_BACK] if is_last and change.cause == Cause.PUT_BACK else ""
 
 
+def _takes_deliveries(endpoint: Endpoint) -> bool:
+    return endpoint.state == EndpointState.ACTIVE and endpoint.circuit == Endpoint.Circuit.CLOSED
+
+
 def _endpoint_at_rest(facts: Facts) -> str:
     endpoint = facts.endpoint
     since = ""
     if facts.moved is not None and facts.moved.action != facts.moved.Action.CREATED:
         since = f" since {_written(facts.moved.at)}, by {facts.who(facts.moved)}"
     reason = f": {endpoint.disabled_reason.removesuffix('.')}" if endpoint.disabled_reason else ""
+    if endpoint.state == EndpointState.ACTIVE and not _takes_deliveries(endpoint):
+        opened = (
+            f" since {_written(endpoint.circuit_opened_at)}" if endpoint.circuit_opened_at else ""
+        )
+        return f"The endpoint's circuit is open{opened}: too many deliveries to it failed."
     return {
         EndpointState.ACTIVE: "The endpoint is active again.",
         EndpointState.PAUSED: f"The endpoint is paused{since}.",
@@ -152,7 +161,7 @@ def _after_sending(facts: Facts, delivery: Delivery) -> Outlook:
 
 def _after_waiting(facts: Facts, delivery: Delivery) -> Outlook:
     at = delivery.next_attempt_at
-    if facts.endpoint.state != EndpointState.ACTIVE:
+    if not _takes_deliveries(facts.endpoint):
         rest = _endpoint_at_rest(facts)
         return Outlook(f"When it is due, it is held, unless that changes: {rest}", at)
     number = delivery.attempt_number + 1
@@ -163,8 +172,10 @@ def _after_waiting(facts: Facts, delivery: Delivery) -> Outlook:
 
 def _after_held(facts: Facts, delivery: Delivery) -> Outlook:
     expires_at = delivery.created_at + timedelta(seconds=facts.settings.held_retention)
+    if facts.endpoint.state == EndpointState.ACTIVE and not _takes_deliveries(facts.endpoint):
+        return _after_circuit(facts)
     sentence = {
-        EndpointState.ACTIVE: "It is released within seconds.",
+        EndpointState.ACTIVE: "It is released when its turn comes, the oldest first.",
         EndpointState.PAUSED: "It is released when the endpoint is resumed.",
         EndpointState.DISABLED: "It is released when the endpoint is enabled again.",
         EndpointState.UNVERIFIED: "It is released when the endpoint answers its challenge.",
@@ -174,6 +185,14 @@ def _after_held(facts: Facts, delivery: Delivery) -> Outlook:
     if facts.endpoint.state in (EndpointState.ACTIVE, EndpointState.DELETED):
         return Outlook(sentence)
     return Outlook(f"{sentence} If it is still held by then, it becomes a dead letter.", expires_at)
+
+
+def _after_circuit(facts: Facts) -> Outlook:
+    """What an open circuit, or one that is half-open, lets happen."""
+    after = "It is released when the circuit is closed"
+    if facts.endpoint.probe_at is None:
+        return Outlook(f"{after}: a delivery probes the endpoint just now.")
+    return Outlook(f"{after}: a delivery probes the endpoint then.", facts.endpoint.probe_at)
 
 
 def _after_gathering(facts: Facts, delivery: Delivery) -> Outlook:
@@ -187,7 +206,7 @@ def _after_gathering(facts: Facts, delivery: Delivery) -> Outlook:
 
 
 def _after_queued(facts: Facts, delivery: Delivery) -> Outlook:
-    if facts.endpoint.state != EndpointState.ACTIVE:
+    if not _takes_deliveries(facts.endpoint):
         return Outlook(f"It stays where it is. {_endpoint_at_rest(facts)}")
     if facts.ahead is None:
         return Outlook("It moves up within seconds.")

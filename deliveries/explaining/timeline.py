@@ -46,18 +46,21 @@ REASONS = {
     DeadLetter.Reason.ADDRESS_REFUSED: "the endpoint's address is not allowed",
     DeadLetter.Reason.UNRENDERABLE: "no request could be made of it",
     DeadLetter.Reason.EXPIRED: "it was held for too long",
+    DeadLetter.Reason.ENDPOINT_DISABLED: "its endpoint was disabled for too long",
 }
 """Why a delivery was given up."""
 
 CAUSES: dict[str, str] = {
-    Cause.PUT_BACK: "A worker put it back: the endpoint had as much in flight as it may have.",
+    Cause.PUT_BACK: "A worker put it back: the endpoint had as much in flight, or as many requests "
+    "a second, as it may have.",
     Cause.ENDPOINT_ACTIVE: "It was held, though the endpoint was active.",
+    Cause.CIRCUIT_OPEN: "It was held: the endpoint's circuit was open.",
     Cause.ENDPOINT_PAUSED: "It was held: the endpoint was paused.",
     Cause.ENDPOINT_DISABLED: "It was held: the endpoint was disabled.",
     Cause.ENDPOINT_UNVERIFIED: "It was held: the endpoint had not answered its challenge.",
     Cause.ENDPOINT_FEED: "It was held: it is to be fetched from its feed.",
     Cause.ENDPOINT_DELETED: "It was discarded: the endpoint was deleted.",
-    Cause.RELEASED: "It was released: the endpoint was active again.",
+    Cause.RELEASED: "It was released: the endpoint takes deliveries again.",
     Cause.FETCHED: "It was fetched from its feed.",
     Cause.EXPIRED: "It was given up: it was held for too long.",
     Cause.MOVED_UP: "It moved up: all before it of its ordering key had ended.",

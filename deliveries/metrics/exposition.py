@@ -172,6 +172,12 @@ def _state(found: state.State) -> Iterator[Metric]:
         "state",
         {name: some.failing for name, some in endpoints.items()},
     )
+    yield _gauge(
+        "angarium_circuits",
+        "Endpoints whose circuit is not closed: their deliveries are held.",
+        "circuit",
+        dict(found.circuits),
+    )
 
 
 def _lags(seen: Seen) -> Iterator[Metric]:

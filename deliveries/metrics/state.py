@@ -75,6 +75,17 @@ ENDPOINTS = """
 """
 
 
+# By a partial index: those that are closed, nearly all, are not read.
+CIRCUITS = """
+    SELECT given.circuit, count(endpoint.id)
+      FROM unnest(ARRAY['open', 'half_open']) AS given (circuit)
+      LEFT JOIN subscriptions_endpoint endpoint
+             ON endpoint.circuit = given.circuit
+            AND endpoint.circuit <> 'closed' AND endpoint.state <> 'deleted'
+     GROUP BY given.circuit
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Some:
     """So many, and for how many seconds the first of them has waited."""
@@ -102,6 +113,8 @@ class State:
     """The open ones, by reason."""
     endpoints: Mapping[str, Endpoints]
     """By state."""
+    circuits: Mapping[str, int]
+    """How many are open, or half-open."""
 
 
 def look() -> State:
@@ -114,6 +127,7 @@ def look() -> State:
         fan_outs=_some(FAN_OUTS)["fan_outs"],
         dead_letters=letters,
         endpoints={state: Endpoints(count, failing) for state, count, failing in endpoints},
+        circuits=dict(_rows(CIRCUITS)),
     )
 
 
@@ -146,8 +160,8 @@ def _some(statement: str, **parameters: Any) -> dict[str, Some]:
     return {name: Some(count, oldest) for name, count, oldest in _rows(statement, **parameters)}
 
 
-def _rows(statement: str, **parameters: Any) -> list[tuple[str, int, Any]]:
+def _rows(statement: str, **parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute(statement, {"exact": EXACT, **parameters})
-        rows: list[tuple[str, int, Any]] = cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
     return rows

@@ -13,7 +13,7 @@ DECLARE
     cause text;
     detail text := '';
 BEGIN
-    SELECT state, disabled_reason INTO endpoint
+    SELECT state, disabled_reason, circuit INTO endpoint
       FROM subscriptions_endpoint WHERE id = NEW.endpoint_id;
     cause := CASE
         WHEN OLD.state = 'sending' THEN 'put_back'
@@ -23,7 +23,9 @@ BEGIN
                        WHERE delivery_id = NEW.id ORDER BY id DESC LIMIT 1),
                      CASE NEW.state WHEN 'discarded' THEN 'discarded' ELSE 'redriven' END)
         WHEN OLD.state IN ('delivered', 'discarded') THEN 'replayed'
-        WHEN NEW.state = 'held' THEN 'endpoint_' || endpoint.state
+        WHEN NEW.state = 'held' THEN
+            CASE WHEN endpoint.state = 'active' AND endpoint.circuit <> 'closed' THEN 'circuit_open'
+                 ELSE 'endpoint_' || endpoint.state END
         WHEN NEW.state = 'discarded' THEN CASE endpoint.state WHEN 'deleted' THEN 'endpoint_deleted'
                                                               ELSE 'discarded' END
         WHEN NEW.state = 'dead' THEN 'expired'
@@ -123,6 +125,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("put_back", "Put Back"),
                             ("endpoint_active", "Endpoint Active"),
+                            ("circuit_open", "Circuit Open"),
                             ("endpoint_paused", "Endpoint Paused"),
                             ("endpoint_disabled", "Endpoint Disabled"),
                             ("endpoint_unverified", "Endpoint Unverified"),

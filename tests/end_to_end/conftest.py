@@ -11,7 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 from config.celery import app
 from tests import processes
 from tests.api_client import api as api
-from tests.conftest import Queue
+from tests.conftest import SCHEDULES, Queue
 from tests.processes import Process, wait_until
 
 
@@ -39,7 +39,8 @@ def empty_queue(queue: Queue) -> None:
 @pytest.fixture
 def quick_schedules(transactional_db: None) -> None:
     """The schedules as the migration installs them, then as an operator may: every second."""
-    importlib.import_module("deliveries.migrations.0002_sweep_schedules").install(apps, None)
+    for migration in SCHEDULES:
+        importlib.import_module(f"deliveries.migrations.{migration}").install(apps, None)
     second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
     PeriodicTask.objects.update(interval=second)
     PeriodicTasks.update_changed()

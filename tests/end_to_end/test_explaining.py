@@ -68,6 +68,6 @@ def test_an_endpoint_that_fails_and_is_paused_and_resumed_is_told_of_to_the_end(
     assert "state: paused → active" in resumed["explanation"]
     assert paused["by"] == resumed["by"] != ""
     assert held["explanation"] == "It was held: the endpoint was paused."
-    assert released["explanation"] == "It was released: the endpoint was active again."
+    assert released["explanation"] == "It was released: the endpoint takes deliveries again."
     assert told["next"] == {"explanation": "Nothing: it has arrived.", "at": None}
     assert Endpoint.objects.get().state == "active"

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db import connection
@@ -158,6 +159,16 @@ def test_endpoints_are_told_by_state_and_how_many_of_them_fail(
     assert samples["angarium_endpoints", "paused"] == 1
     assert samples["angarium_endpoints", "disabled"] == 0
     assert samples["angarium_failing_endpoints", "active"] == 1
+
+
+def test_circuits_that_are_not_closed_are_counted(
+    make_endpoint: MakeEndpoint, scrape: Scrape
+) -> None:
+    opened = {"circuit_opened_at": ago(minutes=1), "openings": 1}
+    make_endpoint()
+    make_endpoint(circuit="open", probe_at=ago(minutes=0), **opened)
+    make_endpoint(circuit="half_open", probe=uuid4(), **opened)
+    assert scrape().labelled("angarium_circuits") == {"open": 1, "half_open": 1}
 
 
 def test_the_messages_of_each_queue_are_counted(queue: Queue, scrape: Scrape) -> None:
