@@ -86,7 +86,7 @@ def test_the_last_try_is_called_so(told: Any) -> None:
 def test_what_was_put_back_says_so_and_not_that_an_attempt_failed(told: Any) -> None:
     back = StateChange(at=after(5), was="sending", became="waiting", cause="put_back", times=1)
     how, _ = told("waiting", attempts=[attempted(1, 1)], state_changes=[back])
-    assert "as much in flight as it may have" in how
+    assert "as much in flight, or as many requests a second, as it may have" in how
     how, _ = told("waiting", attempts=[attempted(1, 9)], state_changes=[back])
     assert "answered 500" in how
 
@@ -115,13 +115,25 @@ def test_what_is_held_for_a_disabled_endpoint_says_why_that_is(told: Any) -> Non
     assert how == "It is held. The endpoint is disabled: It answered 410."
 
 
-@pytest.mark.parametrize("state", ["active", "deleted"])
+@pytest.mark.parametrize(("state", "when"), [("active", "its turn"), ("deleted", "within seconds")])
 def test_what_is_held_for_an_endpoint_that_is_not_at_rest_is_so_no_longer(
-    told: Any, state: str
+    told: Any, state: str, when: str
 ) -> None:
     _, then = told("held", endpoint={"state": state})
-    assert "within seconds" in then.sentence
+    assert when in then.sentence
     assert then.at is None
+
+
+def test_what_is_held_while_a_circuit_is_open_says_when_that_is_probed(told: Any) -> None:
+    circuit = {"circuit": "open", "circuit_opened_at": after(3), "openings": 1}
+    how, then = told("held", endpoint={**circuit, "probe_at": after(33)})
+    assert how.startswith(
+        "It is held. The endpoint's circuit is open since 2026-07-01 12:00:03 UTC"
+    )
+    assert then.sentence == (
+        "It is released when the circuit is closed: a delivery probes the endpoint then."
+    )
+    assert then.at == after(33)
 
 
 def test_what_is_queued_names_what_it_waits_for(told: Any) -> None:
