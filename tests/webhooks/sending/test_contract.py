@@ -604,12 +604,7 @@ DELAY_MS = 190
 """A little less than the delay, as clocks are rounded."""
 
 
-def slowly_answered(peer: Peer) -> None:
-    """Answer every request after a while."""
-    while True:
-        peer.read_request()
-        sleep(DELAY)
-        peer.say(OK)
+slowly_answered = slowly(OK, seconds=DELAY)
 
 
 def slowly_found(host: str) -> list[str]:
@@ -657,7 +652,7 @@ class TestTimings:
         assert at_least(timings.first_byte, DELAY_MS)
 
     def test_what_is_known_when_the_time_is_up_is_kept(self, send: Send) -> None:
-        with HostileReceiver(Peer.wait) as receiver:
+        with HostileReceiver(waits) as receiver:
             outcome = send(receiver.url(host="receiver.example"), limits=HASTY)
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert at_least(outcome.timings.dns, 0)
@@ -665,7 +660,7 @@ class TestTimings:
         assert (outcome.timings.tls, outcome.timings.first_byte) == (None, None)
 
     def test_a_handshake_that_did_not_end_has_no_time(self, send: Send) -> None:
-        with HostileReceiver(Peer.wait) as receiver:
+        with HostileReceiver(waits) as receiver:
             url = receiver.url(host="receiver.example").replace("http:", "https:")
             timings = send(url, limits=HASTY).timings
         assert at_least(timings.connect, 0)
@@ -680,7 +675,7 @@ class TestTimings:
     def test_a_connection_that_is_closed_without_a_response_has_no_first_byte(
         self, send: Send
     ) -> None:
-        with HostileReceiver(Peer.read_request) as receiver:
+        with HostileReceiver(saying()) as receiver:
             timings = send(receiver.url()).timings
         assert timings == Timings(connect=timings.connect)
 
