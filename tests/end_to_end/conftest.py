@@ -36,9 +36,15 @@ def empty_queue(queue: Queue) -> None:
 
 
 @pytest.fixture
-def quick_schedules(transactional_db: None) -> None:
-    """The schedules as the migration installs them, then as an operator may: every second."""
+def schedules(transactional_db: None) -> None:
+    """The schedules as the migration installs them."""
     importlib.import_module("deliveries.migrations.0002_sweep_schedules").install(apps, None)
+    PeriodicTasks.update_changed()
+
+
+@pytest.fixture
+def quick_schedules(schedules: None) -> None:
+    """The same as an operator may change them: every second."""
     second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
     PeriodicTask.objects.update(interval=second)
     PeriodicTasks.update_changed()
