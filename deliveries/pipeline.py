@@ -67,6 +67,7 @@ CLAIM = """
                   ORDER BY secret.id DESC),
            claimed.credentials, claimed.signature_profile,
            claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
+           extract(epoch FROM now())::bigint,
            event.id, event.type, event.occurred_at, event.payload
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
@@ -178,6 +179,8 @@ class Claim:
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
     signature_profile: str
     shape: Shape
+    claimed_at: int
+    """By the database's clock, in seconds since the epoch: what the attempt is signed with."""
     events: tuple[ClaimedEvent, ...]
     """One, or those of a batch."""
 
@@ -218,7 +221,8 @@ def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
         credentials=credentials,
         signature_profile=signature_profile,
         shape=Shape.of(*row[11:16]),
-        events=(ClaimedEvent(*row[16:]), *others),
+        claimed_at=row[16],
+        events=(ClaimedEvent(*row[17:]), *others),
     )
 
 

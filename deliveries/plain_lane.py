@@ -1,6 +1,5 @@
 """The plain lane: one delivery at a time, through requests, on any of Celery's pools."""
 
-import time
 from collections.abc import Callable
 from functools import cache
 from uuid import UUID
@@ -32,7 +31,7 @@ def deliver(delivery: UUID) -> float | None:
 
 def _attempt(claim: Claim) -> Outcome:
     try:
-        request = render(claim, timestamp=int(time.time()))
+        request = render(claim, timestamp=claim.claimed_at)
     except Unrenderable as error:
         return error.outcome
     return _send(request)

@@ -183,7 +183,7 @@ class Courier:
             self._ended(parcel, ours, outcome)
 
         try:
-            request = render(ours, timestamp=int(time.time()))
+            request = render(ours, timestamp=ours.claimed_at)
         except Unrenderable as error:
             self.hub.call_later(0, ended, error.outcome)
         else:

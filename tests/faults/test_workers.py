@@ -7,12 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from deliveries.models import Attempt, Delivery
+from subscriptions import encryption
 from tests import processes
 from tests.conftest import MakeEndpoint
 from tests.faults.conftest import Enough, Start
 from tests.faults.ledger import Ledger
 from tests.processes import Process, wait_until
 from tests.receiver import Answer, Received
+from webhooks import signing
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -128,4 +130,27 @@ def test_a_deploy_in_the_middle_of_retries_loses_and_doubles_nothing(
         worker.stop(patience=60)
         assert worker.child.returncode == 0
     balance = ledger.close("a deploy in the middle of retries: workers replaced by SIGTERM")
+    assert balance.doubled == 0
+
+
+def test_workers_whose_clocks_are_twenty_minutes_apart_lose_and_double_nothing(
+    beat: Process,
+    make_endpoint: MakeEndpoint,
+    ledger: Ledger,
+    start_worker: Start,
+    enough: Enough,
+) -> None:
+    endpoint = make_endpoint(url=ledger.url)
+    secret = encryption.decrypt(endpoint.signing_secrets.get().ciphertext)
+
+    def verifies_and_accepts_the_second(request: Received, number: int) -> Answer:
+        signing.verify(request.headers, request.body, secret)
+        return Answer(200 if number == 2 else 503)
+
+    ledger.answer(verifies_and_accepts_the_second)
+    for skew in ("-600", "600"):
+        start_worker(launcher=("tests.faults.skewed", skew))
+    ledger.broken()
+    ledger.emit(enough(50, 1000))
+    balance = ledger.close("two workers' clocks are ten minutes slow and ten minutes fast")
     assert balance.doubled == 0
