@@ -13,9 +13,11 @@ from functools import partial
 from typing import Any
 
 from celery.concurrency.solo import TaskPool
+from celery.worker.state import maybe_shutdown
 from kombu.asynchronous import Hub
 from kombu.utils.json import loads
 
+from deliveries import bell
 from deliveries.bell import DELIVER, HANDSHAKE
 from deliveries.conf import DeliverySettings
 from deliveries.courier.courier import Courier, statistics
@@ -27,6 +29,9 @@ from webhooks.sending.curl_sender import CurlSender
 Callback = Callable[..., None]
 Stream = Callable[[Callable[[], None]], None]
 """Begins what a task is about; what it is given is called at the end."""
+
+OUTAGE_CHECK = 1.0
+"""Seconds after which the courier looks whether the lost broker is back."""
 
 
 class CourierPool(TaskPool):
@@ -81,6 +86,15 @@ class CourierPool(TaskPool):
 
         stream(done)
         return None
+
+    def flush(self) -> None:
+        """Called when the broker is lost: what is in flight does not wait until it is back.
+
+        Celery would sleep between its attempts to connect, for longer than a lease in the end.
+        """
+        while self.courier is not None and self.courier.claimed and bell.waiting() is None:
+            self.courier.carry_on(until=time.monotonic() + OUTAGE_CHECK)
+            maybe_shutdown()
 
     def on_stop(self) -> None:
         if self.courier is not None:

@@ -86,6 +86,21 @@ def test_a_broker_that_comes_back_empty_loses_and_doubles_nothing(
     assert slow_ledger.close("Redis is restarted empty").doubled == 0
 
 
+def test_a_broker_out_of_reach_loses_and_doubles_nothing(
+    own_broker: Broker, system: None, slow_ledger: Ledger, enough: Enough
+) -> None:
+    slow_ledger.emit(enough(150, 1000))
+    slow_ledger.receiver.wait_for(20)
+    own_broker.road.cut()
+    slow_ledger.broken()
+    slow_ledger.emit(20)
+    time.sleep(enough(2, 60))
+    own_broker.road.open()
+    slow_ledger.mended()
+    assert slow_ledger.under_way()
+    assert slow_ledger.close("Redis is out of reach for a minute").doubled == 0
+
+
 def test_emit_is_quick_and_nothing_is_lost_while_the_broker_says_nothing(
     own_broker: Broker,
     system: None,
