@@ -1,16 +1,25 @@
 """The plain lane: one delivery at a time, through requests, on any of Celery's pools."""
 
+import logging
+import time
 from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError, connection
+
 from deliveries import bell
 from deliveries.conf import DeliverySettings
-from deliveries.pipeline import Claim, claim, record
+from deliveries.pipeline import Claim, Lease, claim, record
 from deliveries.rendering import Unrenderable, render
 from subscriptions.conf import SubscriptionSettings, part
 from webhooks.sending.outcome import Outcome, OutgoingRequest
 from webhooks.sending.requests_sender import RequestsSender
+
+RECOVERY = 1.0
+"""Seconds until a record that failed is tried again."""
+
+logger = logging.getLogger(__name__)
 
 
 def deliver(delivery: UUID) -> float | None:
@@ -22,7 +31,7 @@ def deliver(delivery: UUID) -> float | None:
     if not claims:
         return None
     [ours] = claims
-    waits = record([(ours.lease, _attempt(ours))])
+    waits = _record(ours.lease, _attempt(ours))
     own = waits.pop(delivery, None)
     if waits:
         bell.ring_later(waits)
@@ -35,6 +44,20 @@ def _attempt(claim: Claim) -> Outcome:
     except Unrenderable as error:
         return error.outcome
     return _send(request)
+
+
+def _record(lease: Lease, outcome: Outcome) -> dict[UUID, float]:
+    """What the database refuses to record just then is tried again until the lease runs out."""
+    until = time.monotonic() + part(DeliverySettings).lease_margin
+    while True:
+        try:
+            return record([(lease, outcome)])
+        except (OperationalError, InterfaceError):
+            if time.monotonic() + RECOVERY > until:
+                raise
+            logger.exception("recording failed; it is tried again")
+            connection.close()
+            time.sleep(RECOVERY)
 
 
 def start(request: OutgoingRequest, ended: Callable[[Outcome], None]) -> None:

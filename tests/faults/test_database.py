@@ -1,15 +1,21 @@
 """PostgreSQL restarts, crashes, has no connection left, deadlocks, or cannot write."""
 
+import threading
 import time
+from collections.abc import Iterator
 from typing import Literal
 
+import psycopg
 import pytest
+from django.db import connection
 
+from deliveries.models import Delivery
+from subscriptions.ids import to_uuid
 from tests.conftest import MakeEndpoint
 from tests.faults import database
 from tests.faults.conftest import Enough, Start
 from tests.faults.ledger import Ledger
-from tests.processes import Process
+from tests.processes import Process, database_url, wait_until
 from tests.receiver import Answer, Received
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,3 +82,56 @@ def test_a_disk_that_is_full_loses_nothing(
         assert slow_ledger.under_way()
     slow_ledger.mended()
     slow_ledger.close("PostgreSQL's disk is full for three seconds")
+
+
+@pytest.fixture
+def patient_deadlock_check(db: None) -> Iterator[None]:
+    """PostgreSQL lets workers wait for half a second before it looks for a deadlock."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '500ms'")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} RESET deadlock_timeout")
+
+
+def test_a_deadlock_that_a_worker_loses_loses_and_doubles_nothing(
+    patient_deadlock_check: None,
+    beat: Process,
+    make_endpoint: MakeEndpoint,
+    ledger: Ledger,
+    start_worker: Start,
+) -> None:
+    locked = threading.Event()
+
+    def too_large_at_first(_: Received, __: int) -> Answer:
+        if len(ledger.receiver.received) > 1:
+            return Answer()
+        locked.wait(3)
+        return Answer(413)
+
+    # To halve a batch is to lock its lead, then its members.
+    ledger.answer(too_large_at_first)
+    make_endpoint(url=ledger.url, batch_events=10, batch_seconds=60)
+    worker = start_worker()
+    ledger.emit(10)
+    ledger.receiver.wait_for(1)
+    ledger.broken()
+    lead = Delivery.objects.get(state="sending")
+    member = Delivery.objects.filter(lead=lead).latest("pk")
+    lock = "SELECT FROM deliveries_delivery WHERE id = %s FOR UPDATE"
+    with psycopg.connect(database_url()) as other:
+        other.execute("SET deadlock_timeout = '1h'")
+        other.execute(lock, [to_uuid(member.pk)])
+        locked.set()
+        wait_until(somebody_waits_for_a_lock, "the worker to wait")
+        other.execute(lock, [to_uuid(lead.pk)])
+        other.rollback()
+    worker.wait_until_it_says("deadlock detected")
+    assert ledger.close("PostgreSQL ends a deadlock, to a worker's cost").doubled == 0
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+        return cursor.rowcount > 0
