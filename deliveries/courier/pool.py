@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from celery.concurrency.solo import TaskPool
+from celery.exceptions import WorkerShutdown, WorkerTerminate
 from celery.worker.state import maybe_shutdown
 from kombu.asynchronous import Hub
 from kombu.utils.json import loads
@@ -92,9 +93,9 @@ class CourierPool(TaskPool):
 
         Celery would sleep between its attempts to connect, for longer than a lease in the end.
         """
-        while self.courier is not None and self.courier.claimed and bell.waiting() is None:
-            self.courier.carry_on(until=time.monotonic() + OUTAGE_CHECK)
-            maybe_shutdown()
+        courier = self.courier
+        while courier and courier.claimed and not _is_to_end() and bell.waiting() is None:
+            courier.carry_on(until=time.monotonic() + OUTAGE_CHECK)
 
     def on_stop(self) -> None:
         if self.courier is not None:
@@ -106,6 +107,15 @@ class CourierPool(TaskPool):
         if self.courier is not None:
             info["courier"] = statistics(self.courier)
         return info
+
+
+def _is_to_end() -> bool:
+    """Whether the worker has been told to: then what is in flight is for `on_stop` to see to."""
+    try:
+        maybe_shutdown()
+    except (WorkerShutdown, WorkerTerminate):
+        return True
+    return False
 
 
 def _stream(args: Any, courier: Courier) -> Stream | None:

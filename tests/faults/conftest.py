@@ -76,9 +76,9 @@ def enough(request: pytest.FixtureRequest) -> Enough:
 
 
 @pytest.fixture
-def ledger(receiver: Receiver, lane: str, request: pytest.FixtureRequest) -> Ledger:
+def ledger(receiver: Receiver, lane: str, enough: Enough, request: pytest.FixtureRequest) -> Ledger:
     """Its balance goes into the table."""
-    return Ledger(receiver, lane, request.config.stash[BALANCES])
+    return Ledger(receiver, lane, request.config.stash[BALANCES], patience=enough(90, 900))
 
 
 @pytest.fixture

@@ -41,12 +41,14 @@ class Ledger:
         balances: list[Balance],
         type: str = "ledger.entry",
         path: str = "/hook",
+        patience: float = 90,
     ) -> None:
         self.receiver = receiver
         self.lane = lane
         self.balances = balances
         self.type = type
         self.path = path
+        self.patience = patience
         self.emitted: set[str] = set()
         self.in_flight: set[str] = set()
         self.recovers_since = time.monotonic()
@@ -87,12 +89,12 @@ class Ledger:
         """Whether there is something left to deliver."""
         return Delivery.objects.filter(event__type=self.type, ended_at=None).exists()
 
-    def close(self, fault: str, patience: float = 90) -> Balance:
+    def close(self, fault: str) -> Balance:
         """Wait until all is delivered, and strike the balance, which is noted for the table.
 
         Nothing may be lost, and nothing doubled but what was in flight when it broke.
         """
-        wait_until(lambda: not self.under_way(), "every delivery", patience, pause=0.1)
+        wait_until(lambda: not self.under_way(), "every delivery", self.patience, pause=0.1)
         recovery = time.monotonic() - self.recovers_since
         accepted = self.accepted()
         lost = self.emitted - set(accepted)

@@ -26,7 +26,7 @@ def test_two_beats_at_once_make_no_double(
     start_beat()
     start_worker()
     ledger.broken()
-    ledger.emit(enough(50, 1000))
+    ledger.emit(enough(50, 300))
     ledger.close("two beats at once")
     requests = Counter(one.id for one in ledger.receiver.received)
     assert requests == dict.fromkeys(ledger.emitted, 2)
@@ -42,7 +42,7 @@ def test_what_waits_for_a_sweep_goes_on_with_a_new_beat_where_one_was_killed(
 ) -> None:
     endpoint = make_endpoint(url=ledger.url, state="paused")
     start_worker()
-    ledger.emit(1000)
+    ledger.emit(300)
     beat.kill()
     ledger.broken()
     endpoint.state = "active"

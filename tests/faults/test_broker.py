@@ -41,7 +41,7 @@ def slow_ledger(ledger: Ledger, make_endpoint: MakeEndpoint) -> Ledger:
 def test_a_broker_flushed_in_mid_run_loses_and_doubles_nothing(
     own_broker: Broker, system: None, slow_ledger: Ledger, enough: Enough
 ) -> None:
-    slow_ledger.emit(enough(150, 1000))
+    slow_ledger.emit(enough(150, 300))
     slow_ledger.receiver.wait_for(20)
     own_broker.flush()
     slow_ledger.broken()
@@ -60,7 +60,7 @@ def test_with_nothing_set_what_a_flush_lost_is_found_within_sixty_seconds(
     how = {"waits": processes.DEFAULTS, "REDIS_URL": own_broker.url}
     start_worker(**how)
     start_beat(**how)
-    slow_ledger.emit(1000)
+    slow_ledger.emit(300)
     slow_ledger.receiver.wait_for(20)
     own_broker.flush()
     slow_ledger.broken()
@@ -74,7 +74,7 @@ def test_with_nothing_set_what_a_flush_lost_is_found_within_sixty_seconds(
 def test_a_broker_that_comes_back_empty_loses_and_doubles_nothing(
     own_broker: Broker, system: None, slow_ledger: Ledger
 ) -> None:
-    slow_ledger.emit(1000)
+    slow_ledger.emit(300)
     slow_ledger.receiver.wait_for(20)
     own_broker.stop()
     slow_ledger.broken()
@@ -89,7 +89,7 @@ def test_a_broker_that_comes_back_empty_loses_and_doubles_nothing(
 def test_a_broker_out_of_reach_loses_and_doubles_nothing(
     own_broker: Broker, system: None, slow_ledger: Ledger, enough: Enough
 ) -> None:
-    slow_ledger.emit(enough(150, 1000))
+    slow_ledger.emit(enough(150, 300))
     slow_ledger.receiver.wait_for(20)
     own_broker.road.cut()
     slow_ledger.broken()
@@ -108,7 +108,7 @@ def test_emit_is_quick_and_nothing_is_lost_while_the_broker_says_nothing(
     enough: Enough,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    slow_ledger.emit(enough(100, 1000))
+    slow_ledger.emit(enough(100, 300))
     slow_ledger.receiver.wait_for(20)
     with own_broker.paused():
         slow_ledger.broken()
@@ -135,8 +135,8 @@ def test_a_countdown_longer_than_the_visibility_timeout_makes_no_double(
     one_second = ("--", 'broker.transport_options={"visibility_timeout": 1}')
     how = {"REDIS_URL": own_broker.url, "ANGARIUM_RETRY_SCHEDULE": "25"}
     worker = start_worker(*one_second, **how)
-    ledger.emit(100)
-    ledger.receiver.wait_for(100)
+    ledger.emit(50)
+    ledger.receiver.wait_for(50)
     ledger.broken()
     ledger.close("a countdown outlives the broker's visibility timeout")
     taken = Counter(re.findall(r"Task deliveries\.deliver\[(\S+)\] received", worker.text()))

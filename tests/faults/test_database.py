@@ -43,7 +43,7 @@ def test_a_database_that_restarts_loses_nothing(
     mode: Literal["fast", "immediate"],
 ) -> None:
     worker = start_worker()
-    slow_ledger.emit(enough(150, 1000))
+    slow_ledger.emit(enough(150, 300))
     slow_ledger.receiver.wait_for(20)
     with database.stopped(mode):
         time.sleep(enough(1, 5))
@@ -60,7 +60,7 @@ def test_a_database_without_a_free_connection_loses_nothing(
     beat: Process, slow_ledger: Ledger, start_worker: Start
 ) -> None:
     start_worker()
-    slow_ledger.emit(1000)
+    slow_ledger.emit(300)
     slow_ledger.receiver.wait_for(20)
     with database.without_connections():
         time.sleep(5)
@@ -74,7 +74,7 @@ def test_a_disk_that_is_full_loses_nothing(
     beat: Process, slow_ledger: Ledger, start_worker: Start
 ) -> None:
     start_worker()
-    slow_ledger.emit(1000)
+    slow_ledger.emit(300)
     slow_ledger.receiver.wait_for(20)
     with database.full_disk():
         slow_ledger.broken()

@@ -56,7 +56,7 @@ def test_a_worker_killed_in_mid_post_loses_nothing_and_its_attempts_are_told(
     enough: Enough,
 ) -> None:
     make_endpoint(url=ledger.url)
-    ledger.emit(enough(100, 1000))
+    ledger.emit(enough(100, 300))
     kill_in_mid_post(ledger, stall, start_worker())
     start_worker()
     ledger.close("a worker gets SIGKILL in mid-POST")
@@ -76,7 +76,7 @@ def test_a_worker_killed_with_batches_in_flight_loses_nothing(
     enough: Enough,
 ) -> None:
     make_endpoint(url=ledger.url, batch_events=7, batch_seconds=1)
-    ledger.emit(enough(100, 1000))
+    ledger.emit(enough(100, 300))
     kill_in_mid_post(ledger, stall, start_worker())
     start_worker()
     ledger.close("a worker gets SIGKILL with batches in flight")
@@ -87,7 +87,7 @@ def test_all_workers_killed_at_once_lose_nothing(
     beat: Process, make_endpoint: MakeEndpoint, ledger: Ledger, stall: Stall, start_worker: Start
 ) -> None:
     make_endpoint(url=ledger.url)
-    ledger.emit(1000)
+    ledger.emit(300)
     kill_in_mid_post(ledger, stall, *[start_worker() for _ in range(3)])
     start_worker()
     ledger.close("all three workers get SIGKILL at once")
@@ -103,11 +103,11 @@ def test_with_nothing_set_what_a_killed_worker_left_is_found_within_ninety_secon
     start_beat: Start,
 ) -> None:
     make_endpoint(url=ledger.url)
-    ledger.emit(1000)
+    ledger.emit(300)
     start_beat(waits=processes.DEFAULTS)
     kill_in_mid_post(ledger, stall, start_worker(waits=processes.DEFAULTS))
     start_worker(waits=processes.DEFAULTS)
-    balance = ledger.close("a worker gets SIGKILL in mid-POST, default settings", patience=180)
+    balance = ledger.close("a worker gets SIGKILL in mid-POST, default settings")
     assert balance.recovery < 90
 
 
@@ -122,7 +122,7 @@ def test_a_deploy_in_the_middle_of_retries_loses_and_doubles_nothing(
     make_endpoint(url=ledger.url)
     ledger.answer(third_time_lucky)
     old = [start_worker() for _ in range(2)]
-    ledger.emit(1000)
+    ledger.emit(300)
     wait_until(Attempt.objects.filter(number=2).exists, "a second attempt")
     ledger.broken()
     for worker in old:
@@ -151,6 +151,6 @@ def test_workers_whose_clocks_are_twenty_minutes_apart_lose_and_double_nothing(
     for skew in ("-600", "600"):
         start_worker(launcher=("tests.faults.skewed", skew))
     ledger.broken()
-    ledger.emit(enough(50, 1000))
+    ledger.emit(enough(50, 300))
     balance = ledger.close("two workers' clocks are ten minutes slow and ten minutes fast")
     assert balance.doubled == 0
