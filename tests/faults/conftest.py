@@ -12,10 +12,11 @@ import pytest
 from config.celery import app
 from deliveries import bell
 from tests import processes
+from tests.conftest import MakeEndpoint
 from tests.end_to_end.conftest import empty_queue, lane, quick_schedules, schedules
 from tests.faults import report
 from tests.faults.broker import Broker
-from tests.faults.ledger import Balance, Ledger
+from tests.faults.ledger import Balance, Ledger, slowly
 from tests.processes import Process
 from tests.receiver import Receiver
 
@@ -79,6 +80,14 @@ def enough(request: pytest.FixtureRequest) -> Enough:
 def ledger(receiver: Receiver, lane: str, enough: Enough, request: pytest.FixtureRequest) -> Ledger:
     """Its balance goes into the table."""
     return Ledger(receiver, lane, request.config.stash[BALANCES], patience=enough(90, 900))
+
+
+@pytest.fixture
+def slow_ledger(ledger: Ledger, make_endpoint: MakeEndpoint) -> Ledger:
+    """One whose endpoint takes its time, so that things break in the middle."""
+    ledger.answer(slowly(0.05))
+    make_endpoint(url=ledger.url)
+    return ledger
 
 
 @pytest.fixture

