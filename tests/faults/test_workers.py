@@ -87,8 +87,11 @@ def test_all_workers_killed_at_once_lose_nothing(
     beat: Process, make_endpoint: MakeEndpoint, ledger: Ledger, stall: Stall, start_worker: Start
 ) -> None:
     make_endpoint(url=ledger.url)
-    ledger.emit(300)
-    kill_in_mid_post(ledger, stall, *[start_worker() for _ in range(3)])
+    victims = [start_worker() for _ in range(3)]
+    # No more than are under way before the first of them has waited for too long.
+    ledger.emit(60)
+    kill_in_mid_post(ledger, stall, *victims)
+    ledger.emit(240)
     start_worker()
     ledger.close("all three workers get SIGKILL at once")
 
