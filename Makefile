@@ -1,6 +1,7 @@
 # make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test     the whole test suite, on real servers
 # make check    style, types, import directions, known vulnerabilities
+# make test-faults  nothing is lost, at length: things break for an hour (ARGS="-k flush" for some)
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay
 # make docs     the pages of docs/ as a site, in site/
@@ -10,13 +11,16 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test bench bench-retention profile docs check audit format lock clean
+.PHONY: demo test test-faults bench bench-retention profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
 
 test: .venv/installed
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+test-faults: .venv/installed
+	$(BIN)/python -m pytest tests/faults --long $(ARGS)
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)

@@ -53,9 +53,9 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
-def valkey() -> Iterator[str]:
-    """Run Valkey on a free port of the loopback interface; give its URL."""
-    with ValkeyServer(port=free_port(), config={"save": ""}) as server:
+def valkey(port: int | None = None) -> Iterator[str]:
+    """Run Valkey on a port of the loopback interface, a free one by default; give its URL."""
+    with ValkeyServer(port=port or free_port(), config={"save": ""}) as server:
         yield f"{server.connection_url}/0"
 
 

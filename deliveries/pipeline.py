@@ -76,6 +76,7 @@ CLAIM = """
                   ORDER BY secret.id DESC),
            claimed.credentials, claimed.signature_profile, claimed.send_traceparent,
            claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
+           extract(epoch FROM now())::bigint,
            event.id, event.type, event.occurred_at, event.payload, event.traceparent
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
@@ -205,6 +206,8 @@ class Claim:
     signature_profile: str
     send_traceparent: bool
     shape: Shape
+    claimed_at: int
+    """By the database's clock, in seconds since the epoch: what the attempt is signed with."""
     events: tuple[ClaimedEvent, ...]
     """One, or those of a batch."""
     pace: Pace | None = None
@@ -249,7 +252,8 @@ def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
         signature_profile=signature_profile,
         send_traceparent=send_traceparent,
         shape=Shape.of(*row[15:20]),
-        events=(ClaimedEvent(*row[20:]), *others),
+        claimed_at=row[20],
+        events=(ClaimedEvent(*row[21:]), *others),
         pace=pace_of(rate, burst),
     )
 

@@ -1,13 +1,16 @@
 """The plain lane: one delivery at a time, through requests, on any of Celery's pools."""
 
+import logging
 import time
 from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError, connection
+
 from deliveries import bell, tracing, turns
 from deliveries.conf import DeliverySettings
-from deliveries.pipeline import Claim, claim, put_back, record
+from deliveries.pipeline import Claim, Lease, claim, put_back, record
 from deliveries.rendering import Unrenderable, render
 from deliveries.turns import Waiter
 from subscriptions.conf import SubscriptionSettings, part
@@ -16,6 +19,11 @@ from webhooks.sending.requests_sender import RequestsSender
 
 PATIENCE = 0.1
 """Seconds that a delivery waits for its turn here at most, while nothing else can be sent."""
+
+RECOVERY = 1.0
+"""Seconds until a record that failed is tried again."""
+
+logger = logging.getLogger(__name__)
 
 
 def deliver(delivery: UUID, *, waited: bool = False) -> float | None:
@@ -34,7 +42,7 @@ def deliver(delivery: UUID, *, waited: bool = False) -> float | None:
         put_back([(ours.lease, wait)], remembered=longest)
         return wait if wait <= longest else None
     time.sleep(wait)
-    waits = record([(ours.lease, _attempt(ours))])
+    waits = _record(ours.lease, _attempt(ours))
     own = waits.pop(delivery, None)
     if waits:
         bell.ring_later(waits)
@@ -52,11 +60,25 @@ def _turn(claim: Claim, waited: bool) -> float:
 
 def _attempt(claim: Claim) -> Outcome:
     try:
-        request = render(claim, timestamp=int(time.time()))
+        request = render(claim, timestamp=claim.claimed_at)
     except Unrenderable as error:
         return error.outcome
     request, ended = tracing.attempt(claim, request, lambda outcome: outcome)
     return ended(_send(request))
+
+
+def _record(lease: Lease, outcome: Outcome) -> dict[UUID, float]:
+    """What the database refuses to record just then is tried again until the lease runs out."""
+    until = time.monotonic() + part(DeliverySettings).lease_margin
+    while True:
+        try:
+            return record([(lease, outcome)])
+        except (OperationalError, InterfaceError):
+            if time.monotonic() + RECOVERY > until:
+                raise
+            logger.exception("recording failed; it is tried again")
+            connection.close()
+            time.sleep(RECOVERY)
 
 
 def start(request: OutgoingRequest, ended: Callable[[Outcome], None]) -> None:

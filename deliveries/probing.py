@@ -1,8 +1,8 @@
 """Requests to an endpoint that are no deliveries: its challenge, and test events."""
 
-import time
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -21,6 +21,9 @@ def probe(endpoint: Endpoint, event_type: str, data: Any, shape: Shape) -> Outgo
     """The request that would deliver such an event; none is recorded. Raises Unrenderable."""
     payload = payloads.encode(data, max_bytes=part(DeliverySettings).max_payload_bytes)
     secrets = SigningSecret.objects.live().filter(endpoint=endpoint)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM now())::bigint")
+        [(now,)] = cursor.fetchall()
     claim = Claim(
         lease=Lease(uuid7(), to_uuid(endpoint.pk), attempt_number=1, round_start=0),
         url=endpoint.url,
@@ -30,6 +33,7 @@ def probe(endpoint: Endpoint, event_type: str, data: Any, shape: Shape) -> Outgo
         signature_profile=endpoint.signature_profile,
         send_traceparent=endpoint.send_traceparent,
         shape=shape,
+        claimed_at=now,
         events=(ClaimedEvent(uuid7(), event_type, timezone.now(), payload),),
     )
-    return render(claim, timestamp=int(time.time()))
+    return render(claim, timestamp=claim.claimed_at)

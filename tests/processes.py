@@ -5,16 +5,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from django.db import connection
 
-from config.embedded import free_port
-
 ROOT = Path(__file__).parent.parent
+
+DEFAULTS: Mapping[str, str] = {}
+"""The waits of a system of which nothing is set."""
 
 # Short waits, so that a test sees within seconds what takes minutes in earnest.
 QUICK = {
@@ -71,44 +72,44 @@ class Process:
 
 
 @contextmanager
-def worker(log: Path, *options: str, **environment: str) -> Iterator[Process]:
-    """A Celery worker that is ready, with short waits unless `environment` says otherwise."""
-    options = ("worker", "--without-gossip", "--without-mingle", *options)
-    with _celery(log, *options, ready=" ready.", environment=environment) as process:
-        yield process
-
-
-@contextmanager
-def beat(log: Path, **environment: str) -> Iterator[Process]:
-    """Celery beat with the schedules that the test's database holds."""
-    options = ("beat", "--max-interval", "1", "--pidfile", "")
-    with _celery(log, *options, ready="beat: Starting", environment=environment) as process:
-        yield process
-
-
-@contextmanager
-def web(log: Path, *options: str, **environment: str) -> Iterator[str]:
-    """A web server with two processes, that serves; gives its URL."""
-    address = f"127.0.0.1:{free_port()}"
-    arguments = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", *options)
-    arguments += ("--bind", address, "--no-control-socket")
-    process = Process(log, *arguments, "--workers", "2", environment={**QUICK, **environment})
-    try:
-        process.wait_until_it_says("Listening at")
-        yield f"http://{address}"
-    finally:
-        process.stop()
-
-
-@contextmanager
-def _celery(
-    log: Path, command: str, *options: str, ready: str, environment: Mapping[str, str]
+def worker(
+    log: Path,
+    *options: str,
+    launcher: Sequence[str] = ("celery",),
+    waits: Mapping[str, str] = QUICK,
+    **environment: str,
 ) -> Iterator[Process]:
-    process = Process(
-        log,
-        *("celery", "-A", "config", "--quiet", command, *options),
-        environment={**QUICK, **environment},
-    )
+    """A Celery worker that is ready; `launcher` is the module that becomes Celery's command."""
+    command = (*launcher, "-A", "config", "--quiet", "worker")
+    options = ("--without-gossip", "--without-mingle", *options)
+    with running(log, *command, *options, ready=" ready.", **{**waits, **environment}) as process:
+        yield process
+
+
+@contextmanager
+def beat(log: Path, *, waits: Mapping[str, str] = QUICK, **environment: str) -> Iterator[Process]:
+    """Celery beat with the schedules that the test's database holds."""
+    command = ("celery", "-A", "config", "--quiet", "beat")
+    options = ("--max-interval", "1", "--pidfile", "")
+    ready = "beat: Starting"
+    with running(log, *command, *options, ready=ready, **{**waits, **environment}) as process:
+        yield process
+
+
+@contextmanager
+def web(log: Path, bind: str, **environment: str) -> Iterator[Process]:
+    """A web server with two processes, as it is run in production, at `bind`."""
+    command = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", "--bind", bind)
+    options = ("--workers", "2", "--threads", "4", "--no-control-socket")
+    ready = "Listening at"
+    with running(log, *command, *options, ready=ready, **{**QUICK, **environment}) as process:
+        yield process
+
+
+@contextmanager
+def running(log: Path, *command: str, ready: str, **environment: str) -> Iterator[Process]:
+    """A Python module's process whose log has said that it is `ready`; it ends with the context."""
+    process = Process(log, *command, environment=environment)
     try:
         process.wait_until_it_says(ready)
         yield process
@@ -122,9 +123,11 @@ def database_url() -> str:
     return url._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
 
 
-def wait_until(holds: Callable[[], object], what: str, patience: float = 60) -> None:
+def wait_until(
+    holds: Callable[[], object], what: str, patience: float = 60, pause: float = 0.02
+) -> None:
     """Return once `holds()` is true; fail with `what` was waited for when patience ends."""
     deadline = time.monotonic() + patience
     while not holds():
         assert time.monotonic() < deadline, f"waited {patience} s in vain for {what}"
-        time.sleep(0.02)
+        time.sleep(pause)

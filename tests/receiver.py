@@ -1,7 +1,7 @@
 """An endpoint for the tests: a real HTTP server that notes what it gets and answers as told."""
 
 import threading
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,10 +16,16 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    status: int | None = None
+    """What it was answered with, once it was."""
 
     @property
     def id(self) -> str:
         return self.headers["webhook-id"]
+
+    @property
+    def accepted(self) -> bool:
+        return self.status is not None and 200 <= self.status < 300
 
 
 @dataclass
@@ -39,6 +45,9 @@ class Receiver:
         self.received: list[Received] = []
         self.arrived = threading.Condition()
         self.counts: dict[tuple[str, str], int] = defaultdict(int)
+        self.under_way: Counter[str] = Counter()
+        """How many requests each path has got and not answered yet."""
+        self.most_under_way: Counter[str] = Counter()
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,9 +83,17 @@ class Receiver:
             self.received.append(request)
             self.counts[request.path, request.id] += 1
             number = self.counts[request.path, request.id]
+            self.under_way[request.path] += 1
+            self.most_under_way[request.path] = max(
+                self.most_under_way[request.path], self.under_way[request.path]
+            )
             self.arrived.notify_all()
-        answer = self.answers.get(request.path)
-        return Answer() if answer is None else answer(request, number)
+        decide = self.answers.get(request.path)
+        answer = Answer() if decide is None else decide(request, number)
+        with self.arrived:
+            self.under_way[request.path] -= 1
+            request.status = answer.status
+        return answer
 
     def wait_for(
         self, count: int, *, path: str | None = None, patience: float = 60

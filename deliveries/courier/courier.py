@@ -35,7 +35,7 @@ RECOVERY = 1.0
 """Seconds until a statement that failed is tried again."""
 
 TURN = 0.05
-"""Seconds that the loop may sleep at most while the courier is drained."""
+"""Seconds that the loop may sleep at most while the courier runs it."""
 
 TICK = 0.05
 """Seconds between two looks at whose turn has come, at endpoints that have a rate."""
@@ -123,20 +123,7 @@ class Courier:
         """
         self.closing = True
         self.submitted.clear()
-        # Or the loop might sleep for seconds after the last has been recorded, or time is up.
-        turns = self.hub.call_repeatedly(TURN, lambda: None)
-        while self.claimed and time.monotonic() < until:
-            # Whoever stops while the broker is lost stops with a loop that has been reset.
-            self.resume()
-            try:
-                loop = self.hub.create_loop()
-                while self.claimed and time.monotonic() < until:
-                    next(loop)
-            except Exception:
-                logger.exception("the loop broke, and what is in flight goes on in a new one")
-                with suppress(Exception):
-                    self.hub.reset()
-        turns.cancel()
+        self.carry_on(until)
         for _ in range(0, len(self.ended), BATCH):
             self._record()
         claimed = [
@@ -149,6 +136,23 @@ class Courier:
             _put_back(left)
         _forget([parcel.delivery for parcel in self.returns.clear()])
         self.sender.close()
+
+    def carry_on(self, until: float) -> None:
+        """Run the loop, which Celery does not, until nothing is in flight or it is `until`."""
+        # Or the loop might sleep for seconds after the last has been recorded, or time is up.
+        turns = self.hub.call_repeatedly(TURN, lambda: None)
+        while self.claimed and time.monotonic() < until:
+            # Where the broker is lost, the loop has been reset.
+            self.resume()
+            try:
+                loop = self.hub.create_loop()
+                while self.claimed and time.monotonic() < until:
+                    next(loop)
+            except Exception:
+                logger.exception("the loop broke, and what is in flight goes on in a new one")
+                with suppress(Exception):
+                    self.hub.reset()
+        turns.cancel()
 
     def resume(self) -> None:
         """Go on after the loop has been reset, and may have forgotten what it was to call."""
@@ -266,7 +270,7 @@ class Courier:
             self._ended(parcel, ours, outcome)
 
         try:
-            request = render(ours, timestamp=int(time.time()))
+            request = render(ours, timestamp=ours.claimed_at)
         except Unrenderable as error:
             self.hub.call_later(0, ended, error.outcome)
         else:

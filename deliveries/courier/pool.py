@@ -13,9 +13,12 @@ from functools import partial
 from typing import Any
 
 from celery.concurrency.solo import TaskPool
+from celery.exceptions import WorkerShutdown, WorkerTerminate
+from celery.worker.state import maybe_shutdown
 from kombu.asynchronous import Hub
 from kombu.utils.json import loads
 
+from deliveries import bell
 from deliveries.bell import DELIVER, HANDSHAKE
 from deliveries.conf import DeliverySettings
 from deliveries.courier.courier import Courier, statistics
@@ -27,6 +30,9 @@ from webhooks.sending.curl_sender import CurlSender
 Callback = Callable[..., None]
 Stream = Callable[[Callable[[], None]], None]
 """Begins what a task is about; what it is given is called at the end."""
+
+OUTAGE_CHECK = 1.0
+"""Seconds after which the courier looks whether the lost broker is back."""
 
 
 class CourierPool(TaskPool):
@@ -82,6 +88,15 @@ class CourierPool(TaskPool):
         stream(done)
         return None
 
+    def flush(self) -> None:
+        """Called when the broker is lost: what is in flight does not wait until it is back.
+
+        Celery would sleep between its attempts to connect, for longer than a lease in the end.
+        """
+        courier = self.courier
+        while courier and courier.claimed and not _is_to_end() and bell.waiting() is None:
+            courier.carry_on(until=time.monotonic() + OUTAGE_CHECK)
+
     def on_stop(self) -> None:
         if self.courier is not None:
             self.courier.drain(until=time.monotonic() + part(DeliverySettings).courier_grace)
@@ -92,6 +107,15 @@ class CourierPool(TaskPool):
         if self.courier is not None:
             info["courier"] = statistics(self.courier)
         return info
+
+
+def _is_to_end() -> bool:
+    """Whether the worker has been told to: then what is in flight is for `on_stop` to see to."""
+    try:
+        maybe_shutdown()
+    except (WorkerShutdown, WorkerTerminate):
+        return True
+    return False
 
 
 def _stream(args: Any, courier: Courier) -> Stream | None:

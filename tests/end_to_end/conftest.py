@@ -37,10 +37,16 @@ def empty_queue(queue: Queue) -> None:
 
 
 @pytest.fixture
-def quick_schedules(transactional_db: None) -> None:
-    """The schedules as the migration installs them, then as an operator may: every second."""
+def schedules(transactional_db: None) -> None:
+    """The schedules as the migrations install them."""
     for migration in SCHEDULES:
         importlib.import_module(f"deliveries.migrations.{migration}").install(apps, None)
+    PeriodicTasks.update_changed()
+
+
+@pytest.fixture
+def quick_schedules(schedules: None) -> None:
+    """The same as an operator may change them: every second."""
     second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
     PeriodicTask.objects.update(interval=second)
     PeriodicTasks.update_changed()

@@ -82,7 +82,7 @@ def test_a_worker_that_ends_without_its_broker_records_what_was_in_flight(
             with redis.Redis.from_url(url) as client:
                 client.shutdown(nosave=True)
             if told == "after it went":
-                worker.wait_until_it_says("Cannot connect to")
+                worker.wait_until_it_says("Connection to broker lost")
                 worker.send(signal.SIGTERM)
                 worker.wait_until_it_says("Warm shutdown")
             turnstile.open()
