@@ -279,10 +279,12 @@ class Courier:
     def _ended(self, parcel: Parcel, ours: Claim, outcome: Outcome) -> None:
         endpoint = ours.lease.endpoint
         gate = self.gates[endpoint]
-        following = gate.leave(parcel, time.monotonic())
-        if following is not None and following.claim is not None:
-            self._send(following, following.claim)
-        elif gate.idle and len(self.gates) > self.limit:
+        now = time.monotonic()
+        taken = outcome.succeeded
+        for following in gate.leave(parcel, now, throttled=outcome.throttles, taken=taken):
+            if following.claim is not None:
+                self._send(following, following.claim)
+        if gate.idle and len(self.gates) > self.limit:
             del self.gates[endpoint]
         self.ended.append((parcel, ours.lease, outcome))
         self._plan_record()

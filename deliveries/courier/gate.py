@@ -1,7 +1,8 @@
 """How many deliveries one endpoint may have in flight, and what becomes of those beyond. Pure.
 
-A quick endpoint's burst waits at the gate for a moment. A slow endpoint's goes back to the rows, to
-come again when its turn may be expected, so that it holds nobody else up.
+An endpoint that asks for less (429, 502, 504) has half as many let in, and bit by bit more again as
+it takes what it gets. A quick endpoint's burst waits at the gate for a moment. A slow endpoint's goes
+back to the rows, to come again when its turn may be expected, so that it holds nobody else up.
 """
 
 from collections import deque
@@ -31,28 +32,52 @@ class Gate(Generic[Waiter]):
     waiting: deque[Waiter] = field(default_factory=deque)
     next_turn: float = 0.0
     """When the next one that is sent back may come again."""
+    share: float = 1.0
+    """Of the limit, that the endpoint is given just now."""
+    slowed_at: float = float("-inf")
 
     @property
     def idle(self) -> bool:
         return not self.under_way and not self.waiting
 
+    @property
+    def width(self) -> int:
+        """How many may be in flight just now."""
+        return max(1, int(self.limit * self.share))
+
     def enter(self, waiter: Waiter, now: float) -> bool:
         """Let it pass, if there is room; otherwise it waits."""
-        if len(self.under_way) < self.limit:
+        if len(self.under_way) < self.width:
             self.under_way[waiter] = now
             return True
         self.waiting.append(waiter)
         return False
 
-    def leave(self, waiter: Waiter, now: float) -> Waiter | None:
-        """Note the end of an exchange; returns the next one that may pass, which then has."""
-        took = now - self.under_way.pop(waiter)
-        self.mean_duration += SMOOTHING * (took - self.mean_duration)
-        if self.waiting and len(self.under_way) < self.limit:
-            following = self.waiting.popleft()
-            self.under_way[following] = now
-            return following
-        return None
+    def leave(
+        self, waiter: Waiter, now: float, *, throttled: bool = False, taken: bool = True
+    ) -> list[Waiter]:
+        """Note the end of an exchange; returns those who may pass then, which they have.
+
+        `throttled` says that the endpoint asked for less, `taken` that it took what it got.
+        """
+        began = self.under_way.pop(waiter)
+        self.mean_duration += SMOOTHING * (now - began - self.mean_duration)
+        if throttled:
+            self._slow_down(began, now)
+        elif taken:
+            # One more in flight for each round of as many as there may be.
+            self.share = min(1.0, self.share + 1 / (self.limit * self.width))
+        following = []
+        while self.waiting and len(self.under_way) < self.width:
+            following.append(self.waiting.popleft())
+            self.under_way[following[-1]] = now
+        return following
+
+    def _slow_down(self, began: float, now: float) -> None:
+        """Once for all that were in flight together, which say one thing."""
+        if began >= self.slowed_at:
+            self.share = max(1 / self.limit, self.share / 2)
+            self.slowed_at = now
 
     def duration(self, now: float) -> float:
         """How long an exchange takes here, as far as can be told by now."""
@@ -64,7 +89,7 @@ class Gate(Generic[Waiter]):
 
         They come one after the other, at the pace that the endpoint keeps.
         """
-        pace = self.duration(now) / self.limit
+        pace = self.duration(now) / self.width
         if pace <= 0:
             return []
         may_stay = int(PATIENCE / pace)

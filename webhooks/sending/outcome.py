@@ -11,6 +11,8 @@ from http.client import responses
 from webhooks.sending.credentials import Credentials
 
 MAX_ERROR_LENGTH = 300
+THROTTLING = frozenset({429, 502, 504})
+"""Statuses by which an endpoint, or what stands before it, asks for less (Standard Webhooks)."""
 MAX_RETRY_AFTER = 30 * 24 * 3600.0
 REDACTION = "[secret]"
 MIN_REDACTED = 6
@@ -99,6 +101,10 @@ class Outcome:
     @property
     def succeeded(self) -> bool:
         return self.kind is OutcomeKind.DELIVERED
+
+    @property
+    def throttles(self) -> bool:
+        return self.status in THROTTLING
 
     @property
     def endpoint_failed(self) -> bool:

@@ -28,7 +28,7 @@ from tests.conftest import Configure, MakeEndpoint
 from tests.deliveries.conftest import MakeDelivery, states
 from tests.deliveries.courier.turnstile import Turnstile
 from tests.processes import database_url
-from tests.receiver import Receiver
+from tests.receiver import Answer, Receiver
 from webhooks.sending.curl_sender import CurlSender
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("queue")]
@@ -306,6 +306,30 @@ def test_no_more_are_claimed_than_may_be_in_flight(
         assert rows_like(state="sending") <= 3
     assert turnstile.most == 3
     assert {state for _, state in ride.done} == {"delivered"}
+
+
+def test_an_endpoint_that_asks_for_less_gets_less_at_a_time(
+    start_ride: StartRide,
+    make_endpoint: MakeEndpoint,
+    receiver: Receiver,
+    turnstile: Turnstile,
+    configure: Configure,
+) -> None:
+    configure(CIRCUIT_FAILURE_RATE=0)
+    turnstile.answer = Answer(429)
+    receiver.answers["/busy"] = turnstile
+    make_endpoint(url=receiver.url("/busy"), max_in_flight=8)
+    ride = start_ride(limit=40)
+    ride.submit(*emitted(8))
+    ride.run_until(lambda: turnstile.inside == 8)
+    turnstile.open()
+    ride.run_until_done(8)
+    turnstile.close()
+    ride.submit(*emitted(8))
+    ride.run_until(lambda: turnstile.inside == 4)
+    assert statistics(ride.courier)["waiting-at-gates"] == 4
+    turnstile.open()
+    ride.run_until_done(16)
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own", "the default"])

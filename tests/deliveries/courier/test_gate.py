@@ -18,9 +18,9 @@ def test_as_many_pass_as_there_is_room_for_and_the_rest_wait_in_order() -> None:
     gate = gate_with(limit=2, waiters=4)
     assert list(gate.under_way) == [0, 1]
     assert list(gate.waiting) == [2, 3]
-    assert gate.leave(0, 1.0) == 2
-    assert gate.leave(1, 1.0) == 3
-    assert gate.leave(2, 2.0) is None
+    assert gate.leave(0, 1.0) == [2]
+    assert gate.leave(1, 1.0) == [3]
+    assert gate.leave(2, 2.0) == []
 
 
 def test_a_quick_endpoint_s_burst_may_wait_at_the_gate() -> None:
@@ -62,7 +62,44 @@ def test_the_mean_duration_follows_the_endpoint() -> None:
     assert gate.idle
 
 
-@given(st.integers(1, 5), st.lists(st.sampled_from(["enter", "leave", "send back"]), max_size=60))
+def test_an_endpoint_that_asks_for_less_gets_half_once_for_all_that_were_in_flight() -> None:
+    gate = gate_with(limit=8, waiters=100)
+    for number in range(4):
+        assert gate.leave(number, 1.0, throttled=True) == []
+    assert gate.width == 4
+    assert gate.leave(4, 1.0, throttled=True) == [8]
+    for number in (5, 6, 7):
+        gate.leave(number, 1.1, throttled=True)
+    assert gate.width == 4
+    gate.leave(8, 2.0, throttled=True)
+    assert (gate.width, len(gate.under_way)) == (2, 3)
+
+
+def test_it_gets_more_again_bit_by_bit_as_it_takes_what_it_gets() -> None:
+    gate = gate_with(limit=8, waiters=1000)
+    gate.share = 2 / 8
+    widths = []
+    while gate.width < 8:
+        gate.leave(next(iter(gate.under_way)), 1.0)
+        widths.append(gate.width)
+    assert widths == sorted(widths)
+    assert len(widths) > 20
+    assert gate.leave(next(iter(gate.under_way)), 1.0, taken=False)
+    assert gate.width == 8
+
+
+def test_one_is_let_in_however_often_it_asks_for_less() -> None:
+    gate = gate_with(limit=4, waiters=100)
+    for now in range(1, 20):
+        for number in list(gate.under_way):
+            gate.leave(number, now, throttled=True)
+    assert (gate.width, len(gate.under_way)) == (1, 1)
+
+
+@given(
+    st.integers(1, 5),
+    st.lists(st.sampled_from(["enter", "leave", "throttle", "send back"]), max_size=60),
+)
 def test_whatever_happens_nobody_is_lost_doubled_or_let_in_beyond_the_limit(
     limit: int, steps: list[str]
 ) -> None:
@@ -72,9 +109,9 @@ def test_whatever_happens_nobody_is_lost_doubled_or_let_in_beyond_the_limit(
         if step == "enter":
             gate.enter(entered, now)
             entered += 1
-        elif step == "leave" and gate.under_way:
+        elif step in ("leave", "throttle") and gate.under_way:
             leaving = next(iter(gate.under_way))
-            gate.leave(leaving, now)
+            gate.leave(leaving, now, throttled=step == "throttle")
             gone.append(leaving)
         elif step == "send back":
             gone += [waiter for waiter, _ in gate.send_back(now)]

@@ -173,7 +173,7 @@ def test_a_message_that_names_no_delivery_fails_alone(
 def test_celery_s_signals_are_sent(django_db_setup: None, tmp_path: Path) -> None:
     log = tmp_path / "worker.log"
     include = ("--include", "tests.deliveries.courier.attentive")
-    with processes.worker(log, *include, LANE="courier") as worker:
+    with processes.worker(log, *include, LANE="courier", LOG_FORMAT="line") as worker:
         pass
     heard = [line.rpartition(" ")[2] for line in worker.text().splitlines() if "heard" in line]
     assert heard == ["worker_process_init", "worker_ready", "worker_shutdown"]

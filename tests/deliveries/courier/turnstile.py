@@ -10,6 +10,7 @@ class Turnstile:
         self.inside = 0
         self.most = 0
         """How many were inside at once, at most."""
+        self.answer = Answer()
         self._opened = threading.Event()
         self._counting = threading.Lock()
 
@@ -20,7 +21,10 @@ class Turnstile:
         self._opened.wait(60)
         with self._counting:
             self.inside -= 1
-        return Answer()
+        return self.answer
 
     def open(self) -> None:
         self._opened.set()
+
+    def close(self) -> None:
+        self._opened.clear()
