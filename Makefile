@@ -1,14 +1,16 @@
 # make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test     the whole test suite, on real servers
+# make test-faults  what breaks loses nothing, at length (ARGS="-k flushed" for some of it)
 # make check    style, types, import directions, known vulnerabilities
-# make test-faults  nothing is lost, at length: things break for an hour (ARGS="-k flush" for some)
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
 PYTHON ?= python3
 BIN := .venv/bin
+AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test test-faults bench profile check audit format lock clean
+.PHONY: demo test test-faults bench profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -25,6 +27,9 @@ bench: .venv/installed
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)
 
+docs: .venv/installed
+	$(BIN)/mkdocs build --strict --quiet
+
 check: export DEBUG = 1
 check: .venv/installed
 	$(BIN)/ruff check .
@@ -34,14 +39,15 @@ check: .venv/installed
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	@$(MAKE) --no-print-directory audit
 
-# Known vulnerabilities of what is installed, where the service that knows them can be reached.
+# Known vulnerabilities of what is installed, where the service that knows them can be reached; of
+# packages that it does not know it says how many there are.
 audit: .venv/installed
-	@if $(BIN)/pip-audit --skip-editable --progress-spinner off > .venv/audit 2>&1; then \
-		head -1 .venv/audit; \
-	elif grep -q "^Found " .venv/audit; then \
-		cat .venv/audit; exit 1; \
+	@if $(BIN)/pip-audit --skip-editable --progress-spinner off > $(AUDIT) 2>&1; then \
+		echo "$$(head -1 $(AUDIT)), $$(grep -c "could not be audited" $(AUDIT)) packages not audited"; \
+	elif grep -q "^Found " $(AUDIT); then \
+		cat $(AUDIT); exit 1; \
 	else \
-		echo "Not audited: $$(tail -1 .venv/audit)"; \
+		echo "Not audited: $$(tail -1 $(AUDIT))"; \
 	fi
 
 format: .venv/installed
@@ -49,12 +55,12 @@ format: .venv/installed
 	$(BIN)/ruff format .
 
 lock: .venv/installed
-	$(BIN)/pip freeze --exclude-editable --exclude angarium --exclude pip --exclude setuptools > constraints.txt
+	$(BIN)/pip freeze --exclude-editable --exclude angarium --exclude angarium-client --exclude pip --exclude setuptools > constraints.txt
 
 clean:
-	rm -rf .venv .demo
+	rm -rf .venv .demo site
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml client/pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]" --editable "./client[cli]"
 	touch $@

@@ -24,8 +24,11 @@ def secret(name: str, in_debug: str) -> str:
     return value
 
 
-SECRET_KEY = secret("SECRET_KEY", in_debug="for-debugging-only-" + "x" * 32)
-if not DEBUG and (len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5):
+KNOWN_TO_ALL = ("for-debugging-only-", "django-insecure-")
+SECRET_KEY = secret("SECRET_KEY", in_debug=KNOWN_TO_ALL[0] + "x" * 32)
+if not DEBUG and (
+    len(SECRET_KEY) < 50 or len(set(SECRET_KEY)) < 5 or SECRET_KEY.startswith(KNOWN_TO_ALL)
+):
     raise ImproperlyConfigured("Set SECRET_KEY to 50 random characters: README.md tells how.")
 
 DEBUGGING_KEY = "Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="

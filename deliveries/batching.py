@@ -21,7 +21,9 @@ EVENT_OVERHEAD = 200
 
 GATHERED = """
     SELECT delivery.id, octet_length(event.payload),
-           delivery.created_at <= now() - make_interval(secs => endpoint.batch_seconds - 1)
+           -- A second's grace, or half the wait: a countdown's clock is the worker's.
+           delivery.created_at <= now() - make_interval(
+               secs => endpoint.batch_seconds - least(1, endpoint.batch_seconds / 2.0))
       FROM deliveries_delivery delivery
       JOIN deliveries_event event ON event.id = delivery.event_id
       JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id

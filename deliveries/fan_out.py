@@ -63,6 +63,8 @@ class Made:
     pending: Sequence[UUID] = ()
     gathering: Sequence[Match] = ()
     """The endpoints for which one more waits for its batch."""
+    data_bytes: int = 0
+    """Of the event's data, where some wait."""
     queues: Sequence[Queue] = ()
     """The queues that have one more."""
 
@@ -70,7 +72,7 @@ class Made:
         """Tell the workers; never fails, and never takes long."""
         bell.ring(self.pending)
         if self.gathering:
-            gathering.announce(self.gathering)
+            gathering.announce(self.gathering, self.data_bytes)
         if self.queues:
             bell.ring(ordering.advance(self.queues))
 
@@ -139,7 +141,8 @@ def _made(event: Event, matches: Sequence[Match], count: int, pending: Sequence[
     queues: list[Queue] = []
     if event.ordering_key is not None:
         queues = [(match.endpoint, event.ordering_key) for match in matches if match.ordered]
-    return Made(count, pending, gathering, queues)
+    data_bytes = len(event.payload.encode()) if gathering else 0
+    return Made(count, pending, gathering, data_bytes, queues)
 
 
 def fan_out_chunk(event_id: str) -> Made | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from subscriptions.channels import MAX_LENGTH as MAX_CHANNEL_LENGTH
@@ -341,3 +342,28 @@ class DeadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.delivery_id}: {self.get_reason_display()}"
+
+
+class OperationalNoticeManager(models.Manager["OperationalNotice"]):
+    def take(self, limit: int) -> list["OperationalNotice"]:
+        """Take the oldest out, for the caller's transaction to make events of."""
+        rows = self.select_for_update(skip_locked=True).order_by("pk")[:limit]
+        notices = list(rows)
+        self.filter(pk__in=[notice.pk for notice in notices]).delete()
+        return notices
+
+
+class OperationalNotice(models.Model):
+    """One of Angarium's own events, that is yet to be emitted; a trigger writes it."""
+
+    type = models.CharField(max_length=MAX_LENGTH)
+    at = models.DateTimeField(db_default=Now())
+    data = models.JSONField()
+
+    objects = OperationalNoticeManager()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.pk}"

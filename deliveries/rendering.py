@@ -66,19 +66,26 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
 def _message_id(claim: Claim) -> str:
     if not claim.shape.batched:
         return from_uuid("evt", claim.events[0].id)
-    # Halved, its lead's batch is another one.
-    return f"{from_uuid('bat', claim.lease.delivery)}_{len(claim.events)}"
+    # Halved or redriven, its lead begins another round, with another batch.
+    return f"{from_uuid('bat', claim.lease.delivery)}_{claim.lease.round_start}"
+
+
+def _content(shape: Shape, events: tuple[ClaimedEvent, ...]) -> tuple[Content, Content]:
+    """What is signed, and what is sent: the same, or the same compressed."""
+    if shape.batched:
+        # One endpoint's alone, and perhaps megabytes: it is not kept.
+        messages = [_message(shape, event) for event in events]
+        return _packed(shape, formats.batch(messages, shape.format))
+    return _shared(shape, events[0])
 
 
 # Deliveries of one event follow each other: what they share is written once.
 @lru_cache(maxsize=64)
-def _content(shape: Shape, events: tuple[ClaimedEvent, ...]) -> tuple[Content, Content]:
-    """What is signed, and what is sent: the same, or the same compressed."""
-    messages = [_message(shape, event) for event in events]
-    if shape.batched:
-        content = formats.batch(messages, shape.format)
-    else:
-        content = formats.written(messages[0], shape.format)
+def _shared(shape: Shape, event: ClaimedEvent) -> tuple[Content, Content]:
+    return _packed(shape, formats.written(_message(shape, event), shape.format))
+
+
+def _packed(shape: Shape, content: Content) -> tuple[Content, Content]:
     if shape.gzip_above is None or len(content.body) <= shape.gzip_above:
         return content, content
     return content, formats.compressed(content)

@@ -16,7 +16,7 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operations, ordering
+from deliveries import batching, bell, handshakes, operational, operations, ordering
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -202,6 +202,11 @@ def due_handshakes() -> int:
     endpoints = handshakes.due(part(DeliverySettings).sweep_chunk)
     bell.ring_for_handshakes(endpoints)
     return len(endpoints)
+
+
+def notices() -> int:
+    """Make events of what the operators are to be told."""
+    return _in_chunks(operational.announce)
 
 
 def lost() -> int:

@@ -47,9 +47,10 @@ def handshake(endpoint: str) -> None:
 
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over, and the challenges."""
+    """Enqueue the deliveries whose wait is over, and the challenges; tell the operators."""
     sweeps.due()
     sweeps.due_handshakes()
+    sweeps.notices()
 
 
 @shared_task(name="deliveries.sweep_lost", ignore_result=True)

@@ -18,12 +18,14 @@ from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquer
 from django.db.models.functions import Coalesce
 from django.forms import (
     BooleanField,
+    CharField,
     CheckboxSelectMultiple,
     ChoiceField,
     Form,
     Media,
     ModelChoiceField,
     MultipleChoiceField,
+    PasswordInput,
     Textarea,
 )
 from django.forms.models import ModelForm as PlainModelForm
@@ -58,8 +60,9 @@ from subscriptions.models import (
     Subscriber,
     Subscription,
 )
+from webhooks.confidential import Confidential
 from webhooks.keys import InvalidSecret, Kind
-from webhooks.profiles import NO_ED25519, signs_with
+from webhooks.profiles import NO_ED25519, key_of, signs_with
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -341,7 +344,7 @@ class SubscriberAdmin(LockingAdmin):
         return cast("QuerySet[Any]", subscribers)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ["name", "external_id", "feature_flags"]
+        fields = ["name", "external_id", "feature_flags", "operator"]
         return fields if obj is None else [*fields, *self.readonly_fields]
 
     def history_of(self, obj: Subscriber) -> QuerySet[HistoryEntry]:
@@ -442,6 +445,14 @@ class SigningSecretInline(RecordInline):
 
 class NewEndpointForm(EndpointForm):
     secret_kind = ChoiceField(choices=SECRET_KINDS, label="Signatures")
+    secret = CharField(
+        label="Signing secret",
+        required=False,
+        strip=False,
+        widget=PasswordInput(attrs={"class": "vTextField", "autocomplete": "new-password"}),
+        help_text="One that the receiver knows already, as when it moves here from another sender; "
+        "a new one is made, if empty.",
+    )
     require_handshake = BooleanField(
         label="Handshake",
         required=False,
@@ -459,6 +470,16 @@ class NewEndpointForm(EndpointForm):
         if not signs_with(self.cleaned_data.get("signature_profile", ""), kind):
             raise ValidationError(NO_ED25519)
         return kind
+
+    def clean_secret(self) -> Confidential | None:
+        secret: str = self.cleaned_data["secret"]
+        if not secret:
+            return None
+        try:
+            key_of(self.cleaned_data.get("signature_profile", ""), secret)
+        except InvalidSecret as error:
+            raise ValidationError(str(error)) from error
+        return Confidential(secret)
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -592,7 +613,7 @@ class EndpointAdmin(LockingAdmin):
             ("What events look like", {"fields": [*shape, *batches]}),
         ]
         if obj is None:
-            main += ["secret_kind", "require_handshake"]
+            main += ["secret_kind", "secret", "require_handshake"]
         else:
             fieldsets.append(("How it is", {"fields": self.facts}))
         if obj is None or self.has_change_permission(request, obj):
@@ -640,7 +661,9 @@ class EndpointAdmin(LockingAdmin):
                 obj.note_move(form.initial["url"])
         else:
             super().save_model(request, obj, form, change)
-            SigningSecret.objects.issue(obj, kind=Kind(form.cleaned_data["secret_kind"]))
+            SigningSecret.objects.issue(
+                obj, form.cleaned_data["secret"], kind=Kind(form.cleaned_data["secret_kind"])
+            )
             if form.cleaned_data["require_handshake"]:
                 Handshake.objects.require(obj)
         for warning in obj.warnings() if "url" in form.changed_data else ():

@@ -11,6 +11,7 @@ from django.db.models.signals import post_delete, post_save
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.event_types import UnknownEventType
 from subscriptions.ids import to_uuid
+from subscriptions.operational import OPERATIONAL_TYPES
 from subscriptions.payload_schemas import first_fault
 from webhooks.payloads import InvalidPayload
 
@@ -81,7 +82,8 @@ def check_event(name: str, payload: str, *, subscriber: str | None) -> None:
     if known is not None and known.feature_flag and subscriber is not None:
         known = known if _has_flag(subscriber, known.feature_flag) else None
     if known is None:
-        if part(SubscriptionSettings).unknown_event_types == "refuse":
+        refused = part(SubscriptionSettings).unknown_event_types == "refuse"
+        if refused and name not in OPERATIONAL_TYPES:
             raise UnknownEventType(f"There is no event type {name}: add it to the catalogue first.")
         return
     if known.schema is None:

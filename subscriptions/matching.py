@@ -13,7 +13,7 @@ from subscriptions.ids import to_uuid
 
 MATCHING = """
     SELECT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds,
-           endpoint.ordered,
+           endpoint.batch_bytes, endpoint.ordered,
            CASE WHEN every(subscription.filter <> '') THEN
                 jsonb_object_agg(subscription.id, subscription.filter)
                 FILTER (WHERE subscription.filter <> '')
@@ -50,6 +50,7 @@ class Match:
     batch_events: int | None = None
     """How many events it gets in one request; None, where each goes alone."""
     batch_seconds: int = 0
+    batch_bytes: int = 0
     ordered: bool = False
     filters: Mapping[str, str] | None = None
     """Where it gets the event only if a filter lets it pass: the filters, by subscription."""

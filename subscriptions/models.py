@@ -30,6 +30,7 @@ from subscriptions.expressions import MAX_BYTES, Expression, InvalidExpression
 from subscriptions.hidden_characters import refuse_hidden
 from subscriptions.history import HistoryEntry as HistoryEntry  # Django looks for models here
 from subscriptions.ids import IdField
+from subscriptions.operational import OPERATIONAL_TYPES
 from subscriptions.payload_schemas import InvalidSchema, first_fault, json_text, schema_text
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
@@ -220,10 +221,20 @@ class Subscriber(models.Model):
         blank=True,
         help_text="It is offered, and gets, the event types with one of these feature flags too.",
     )
+    operator = models.BooleanField(
+        default=False,
+        help_text="Whether it is you who run Angarium: its endpoints may ask for Angarium's own "
+        "events (endpoint.disabled, delivery.dead, ...), and cause none.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["-id"]
+        indexes = [
+            models.Index(
+                name="subscriber_operator", fields=["id"], condition=models.Q(operator=True)
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -733,6 +744,8 @@ def check_offered(patterns: Iterable[str], subscriber: Subscriber) -> None:
     flags = dict(EventType.objects.filter(name__in=names).values_list("name", "feature_flag"))
     known_alone = part(SubscriptionSettings).unknown_event_types == "refuse"
     for name in names:
+        if subscriber.operator and name in OPERATIONAL_TYPES:
+            continue
         flag = flags.get(name)
         if (flag is None and known_alone) or (flag and flag not in subscriber.feature_flags):
             raise ValidationError(

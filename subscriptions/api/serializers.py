@@ -138,7 +138,7 @@ class EventTypeFilters(Strict):
 class SubscriberSerializer(Strict, serializers.ModelSerializer[Subscriber]):
     class Meta:
         model = Subscriber
-        fields = ["id", "name", "external_id", "feature_flags", "created_at"]
+        fields = ["id", "name", "external_id", "feature_flags", "operator", "created_at"]
 
 
 class SubscriberFilters(Strict):

@@ -112,6 +112,27 @@ class LockingViewSet(ApiViewSet[Row], ModelViewSet[Row]):
             200: EventTypeSerializer,
             409: conflict("The schema would break what subscribers were promised."),
         },
+        examples=[
+            OpenApiExample(
+                "A schema that promises less, which subscribers were told of",
+                request_only=True,
+                value={
+                    "schema": {"type": "object", "properties": {"invoice": {"type": "string"}}},
+                    "accept_breaking": True,
+                },
+            ),
+            OpenApiExample(
+                "Data that breaks the schema is logged, and delivered",
+                request_only=True,
+                value={"schema_check": "warn"},
+            ),
+            OpenApiExample(
+                "For the subscribers that have a feature flag alone",
+                request_only=True,
+                value={"feature_flag": "beta"},
+            ),
+            OpenApiExample("Not offered any more", request_only=True, value={"archived": True}),
+        ],
     ),
     destroy=extend_schema(summary="Take an event type out of the catalogue"),
 )
@@ -134,9 +155,27 @@ class EventTypeViewSet(LockingViewSet[EventType]):
 
 @extend_schema_view(
     list=extend_schema(summary="List the subscribers", parameters=[SubscriberFilters]),
-    create=extend_schema(summary="Add a subscriber"),
+    create=extend_schema(
+        summary="Add a subscriber",
+        examples=[
+            OpenApiExample(
+                "A customer, by the id that it has in your own system",
+                request_only=True,
+                value={"name": "Isfahan Carpets", "external_id": "customer-17"},
+            )
+        ],
+    ),
     retrieve=extend_schema(summary="Show a subscriber"),
-    partial_update=extend_schema(summary="Change a subscriber"),
+    partial_update=extend_schema(
+        summary="Change a subscriber",
+        examples=[
+            OpenApiExample(
+                "It is offered what is in trial",
+                request_only=True,
+                value={"feature_flags": ["beta"]},
+            )
+        ],
+    ),
     destroy=extend_schema(
         summary="Delete a subscriber",
         responses={204: None, 409: conflict("It has endpoints, or events that are kept.")},
@@ -230,6 +269,41 @@ def _forget(subscriber: Subscriber) -> None:
                 },
             ),
             OpenApiExample(
+                "An endpoint for CloudEvents, up to fifty in one request, compressed",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": ["*"],
+                    "format": "cloudevents",
+                    "gzip_above": 1024,
+                    "batch_events": 50,
+                    "batch_seconds": 2,
+                },
+            ),
+            OpenApiExample(
+                "An endpoint that fetches what it wants to know by the event's id",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": ["*"],
+                    "payload": "thin",
+                },
+            ),
+            OpenApiExample(
+                "An endpoint that is sent some of the data, in order",
+                request_only=True,
+                value={
+                    "subscriber": "sub_019b1f5e6c2a7d10a3c4e5f60718293a",
+                    "url": "https://example.com/webhooks",
+                    "subscriptions": ["invoice.*"],
+                    "payload": "projection",
+                    "projection": "{invoice: invoice, prices: lines[].price}",
+                    "ordered": True,
+                },
+            ),
+            OpenApiExample(
                 "An endpoint that wants an OAuth2 token and a header of its own",
                 request_only=True,
                 value={
@@ -280,6 +354,11 @@ def _forget(subscriber: Subscriber) -> None:
                 "The signature alone again",
                 request_only=True,
                 value={"headers": {}, "authentication": {"kind": "none"}},
+            ),
+            OpenApiExample(
+                "Each event in a request of its own again",
+                request_only=True,
+                value={"batch_events": None},
             ),
         ],
     ),
@@ -373,6 +452,12 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
         "to change over. The new one is of the same kind unless `secret_kind` says otherwise.",
         request=SecretSerializer,
         responses=SecretSerializer,
+        examples=[
+            OpenApiExample("One like the one before", request_only=True, value={}),
+            OpenApiExample(
+                "One of the other kind", request_only=True, value={"secret_kind": "ed25519"}
+            ),
+        ],
     )
     @action(detail=True, methods=["post"], url_path="rotate-secret")
     @transaction.atomic

@@ -60,6 +60,14 @@ class ApiViewSet(GenericViewSet[Row]):
         """Those that a key bound to the subscriber sees."""
         return rows.filter(**{self.owner: subscriber})
 
+    def check_permissions(self, request: Request) -> None:
+        # Counted first: a request that its key's scopes do not allow costs something too.
+        super().check_throttles(request)
+        super().check_permissions(request)
+
+    def check_throttles(self, request: Request) -> None:
+        """Nothing more: a request has been counted before its permissions were looked at."""
+
     def initial(self, request: Request, *args: Any, **options: Any) -> None:
         super().initial(request, *args, **options)
         if request.method not in SAFE_METHODS:

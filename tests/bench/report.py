@@ -32,7 +32,10 @@ RATIOS = [
 def show(results: Results) -> None:
     figures = Table("figure", "", title="Figures")
     for name, values in results.items():
-        shown = "   ".join(f"{key} {value:,.1f}" for key, value in values.items())
+        # One request for fifty events is 0.02 requests an event, and not 0.0.
+        shown = "   ".join(
+            f"{key} {value:,.{1 if value >= 1 else 2}f}" for key, value in values.items()
+        )
         figures.add_row(name, shown)
     ratios = Table("ratio", "is", "should be", title="Ratios, in this run")
     for name, (upper, upper_key), (lower, lower_key), bar in RATIOS:

@@ -171,3 +171,44 @@ def test_no_page_shows_anything_to_whoever_may_not_look(somebody: Callable[[], C
             if answer.status_code == 200:
                 assert name in {*HARMLESS, "index"}, path
             assert endpoint.pk not in answer.content.decode()
+
+
+def test_whoever_may_change_users_gives_nobody_rights_and_leaves_superusers_alone() -> None:
+    may = Permission.objects.filter(codename__in=["add_user", "change_user", "delete_user"])
+    client = staff(*may)
+    somebody = User.objects.get(username="somebody")
+    root = User.objects.create_superuser("root", password="correct horse")
+    form = {
+        "username": "anahita",
+        "is_active": "on",
+        "is_staff": "on",
+        "is_superuser": "on",
+        "groups": [str(Group.objects.get(name=VIEWERS).pk)],
+        "user_permissions": [str(Permission.objects.get(codename="delete_user").pk)],
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "00:00:00",
+    }
+    assert client.post(f"/admin/auth/user/{somebody.pk}/change/", form).status_code == 302
+    somebody.refresh_from_db()
+    assert somebody.username == "anahita"
+    assert not somebody.is_superuser
+    assert not somebody.groups.exists()
+    assert set(somebody.user_permissions.all()) == set(may)
+
+    new = {"password1": "another battery", "password2": "another battery", "post": "yes", **form}
+    for page in ("change", "password", "delete"):
+        answer = client.post(f"/admin/auth/user/{root.pk}/{page}/", new)
+        assert answer.status_code == 403, page
+    root.refresh_from_db()
+    assert (root.username, root.check_password("correct horse")) == ("root", True)
+
+
+def test_whoever_may_change_groups_gives_their_members_nothing() -> None:
+    client = staff(Permission.objects.get(codename="change_group"), group=VIEWERS)
+    group = Group.objects.get(name=VIEWERS)
+    before = set(group.permissions.all())
+    every = [str(one.pk) for one in Permission.objects.all()]
+    form = {"name": "Angarium watchers", "permissions": every}
+    assert client.post(f"/admin/auth/group/{group.pk}/change/", form).status_code == 302
+    group.refresh_from_db()
+    assert (group.name, set(group.permissions.all())) == ("Angarium watchers", before)

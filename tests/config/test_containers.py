@@ -102,6 +102,12 @@ def test_the_workers_have_time_to_end_their_deliveries() -> None:
     assert grace > DeliverySettings().timeout
 
 
+def test_nobody_else_gets_past_the_proxy_or_at_the_web_server_s_controls() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published == {"web": ["${WEB_ADDRESS:-127.0.0.1}:${WEB_PORT:-8000}:8000"]}
+    assert '"--no-control-socket"' in DOCKERFILE
+
+
 def test_the_image_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE) == ["angarium"]
     assert DOCKERFILE.index("USER angarium") < DOCKERFILE.index("CMD")

@@ -1,5 +1,7 @@
 """The API keeps to its OpenAPI document, whatever is sent to it: schemathesis makes requests up."""
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
+from rest_framework.test import APIClient
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -22,7 +25,15 @@ from schemathesis.specs.openapi.checks import (
 
 from deliveries.emit import emit
 from deliveries.models import DeadLetter, Delivery
-from subscriptions.models import ApiKey, EventType, Feed, HistoryEntry, Subscription
+from subscriptions.models import (
+    ApiKey,
+    EventType,
+    Feed,
+    HistoryEntry,
+    Subscriber,
+    Subscription,
+)
+from tests.api_client import api as api
 from tests.conftest import MakeEndpoint
 
 pytestmark = pytest.mark.django_db
@@ -33,11 +44,14 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-OPERATIONS = [
-    (method.upper(), path)
-    for path, methods in SchemaGenerator().get_schema(public=True)["paths"].items()  # type: ignore[no-untyped-call]
-    for method in methods
-]
+PATHS = SchemaGenerator().get_schema(public=True)["paths"]  # type: ignore[no-untyped-call]
+OPERATIONS = [(method.upper(), path) for path, methods in PATHS.items() for method in methods]
+BODIES = {
+    (method, path): operation["requestBody"]["content"]["application/json"].get("examples", {})
+    for path, methods in PATHS.items()
+    for method, operation in methods.items()
+    if "requestBody" in operation
+}
 EXAMPLES = 15
 
 made_up = hypothesis_settings(
@@ -126,3 +140,18 @@ def test_without_a_key_every_request_is_refused(document: Any, method: str, path
 
 def test_every_operation_is_tried() -> None:
     assert len(OPERATIONS) > 30
+
+
+@pytest.mark.parametrize(("method", "path"), BODIES)
+def test_the_examples_of_a_request_are_taken(
+    ids: dict[str, str], api: APIClient, method: str, path: str
+) -> None:
+    assert BODIES[method, path]
+    subscriber = Subscriber.objects.create(name="Without a feed")
+    for example in BODIES[method, path].values():
+        body = json.dumps(example["value"])
+        body = re.sub("sub_[0-9a-f]+", subscriber.pk, body)
+        body = re.sub("ep_[0-9a-f]+", ids["endpoints"], body)
+        where = re.sub("{.*}", ids.get(path.split("/")[3], ""), path)
+        response = api.generic(method.upper(), where, body, content_type="application/json")
+        assert response.status_code in (200, 201), (example, response.content)

@@ -101,6 +101,8 @@ def test_a_weak_password_is_refused(password: str) -> None:
         ({"SECRET_KEY": ""}, "Set SECRET_KEY"),
         ({"SECRET_KEY": "short"}, "50 random characters"),
         ({"SECRET_KEY": "x" * 60}, "50 random characters"),
+        ({"SECRET_KEY": "for-debugging-only-" + "x" * 32}, "50 random characters"),
+        ({"SECRET_KEY": "django-insecure-" + get_random_secret_key()}, "50 random characters"),
         ({"ENCRYPTION_KEYS": ""}, "Set ENCRYPTION_KEYS"),
         ({"ENCRYPTION_KEYS": "no-key"}, "Fernet keys, joined by commas"),
         (

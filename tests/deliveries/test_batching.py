@@ -137,6 +137,14 @@ class TestForming:
         assert form(endpoint) == [made[0]]
         assert states(made) == ["pending", "batched"]
 
+    def test_where_the_wait_is_a_second_what_has_just_come_waits_too(
+        self, make_endpoint: MakeEndpoint
+    ) -> None:
+        endpoint = make_endpoint(batch_events=3, batch_seconds=1)
+        made = gather(4, late=False)
+        assert form(endpoint) == [made[0]]
+        assert states(made)[3] == "gathering"
+
     def test_one_alone_has_no_members(self, endpoint: Endpoint) -> None:
         [delivery] = gather(1)
         assert form(endpoint) == [delivery]
@@ -205,7 +213,7 @@ class TestSending:
         made = gather(3)
         form(endpoint)
         request = render(take(made[0]), timestamp=1)
-        assert request.headers["webhook-id"] == made[0].replace("dlv_", "bat_") + "_3"
+        assert request.headers["webhook-id"] == made[0].replace("dlv_", "bat_") + "_0"
         assert [one["id"] for one in json.loads(request.body)["data"]] == [
             row(one).event_id for one in made
         ]
@@ -424,6 +432,21 @@ class TestOperations:
         assert ("deliveries.form_batches", [endpoint.pk]) in queue.messages("housekeeping")
         assert form(endpoint) == [made[0]]
         assert take(made[0]).lease.tries == 1
+
+    def test_what_is_redriven_with_others_has_another_batch_s_id(self, endpoint: Endpoint) -> None:
+        made = gather(2)
+        form(endpoint)
+        attempt(made[0], BROKEN)
+        age(row(made[0]), "next_attempt_at", 1)
+        ours = take(made[0])
+        before = render(ours, timestamp=1)
+        record([(ours.lease, BROKEN)])
+        operations.redrive([to_uuid(made[0])])
+        gather(1)
+        form(endpoint)
+        after = render(take(made[0]), timestamp=1)
+        assert after.body != before.body
+        assert after.headers["webhook-id"] != before.headers["webhook-id"]
 
 
 def test_a_batched_delivery_without_a_lead_is_refused_by_the_database(endpoint: Endpoint) -> None:

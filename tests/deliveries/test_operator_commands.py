@@ -1,5 +1,6 @@
 import io
 import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -10,8 +11,9 @@ from django.utils import timezone
 from deliveries.models import DeadLetter, Delivery
 from deliveries.status import status
 from subscriptions.models import Endpoint
-from tests.conftest import Queue
+from tests.conftest import MakeEndpoint, Queue
 from tests.deliveries.conftest import MakeDelivery, states
+from tests.receiver import Answer, Receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
 
@@ -132,3 +134,47 @@ class TestDeadLetters:
         with pytest.raises(CommandError, match="is not an id"):
             run("dead_letters", do, "--endpoint", "nonsense")
         assert states() == {dead.pk: "dead"}
+
+
+class TestSendTestEvent:
+    def test_the_request_and_the_answer_are_shown(
+        self, make_endpoint: MakeEndpoint, receiver: Receiver
+    ) -> None:
+        receiver.answers["/hook"] = lambda *_: Answer(201, b"thank you", {"X-Server": "Nginx 7"})
+        said = run("send_test_event", make_endpoint(url=receiver.url()).pk)
+        [request] = receiver.received
+        assert f"> POST {receiver.url()}\n" in said
+        assert f"> webhook-id: {request.id}\n" in said
+        assert f"> {request.body.decode()}\n" in said
+        assert "< 201\n" in said
+        assert "< X-Server: Nginx 7\n" in said
+        assert "< thank you\n" in said
+        assert re.search(r"^delivered after \d+ ms$", said, re.MULTILINE)
+
+    def test_what_fails_says_why_and_ends_with_1(
+        self,
+        make_endpoint: MakeEndpoint,
+        receiver: Receiver,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        receiver.answers["/hook"] = lambda *_: Answer(401, b"\x1b]0;mine\x07 not verified")
+        with pytest.raises(SystemExit) as ended:
+            call_command("send_test_event", make_endpoint(url=receiver.url()).pk)
+        assert ended.value.code == 1
+        said = capsys.readouterr().out
+        assert "< \\x1b]0;mine\\x07 not verified\n" in said
+        assert re.search(r"^rejected after \d+ ms: answered 401", said, re.MULTILINE)
+
+    def test_as_json_for_programs(self, make_endpoint: MakeEndpoint, receiver: Receiver) -> None:
+        shown = json.loads(run("send_test_event", make_endpoint(url=receiver.url()).pk, "--json"))
+        assert shown["outcome"]["kind"] == "delivered"
+        assert shown["request_headers"]["webhook-id"] == receiver.received[0].id
+
+    @pytest.mark.parametrize("endpoint", ["nonsense", "ep_" + "0" * 32])
+    def test_an_endpoint_that_is_not_there_is_told_of(self, endpoint: str) -> None:
+        with pytest.raises(CommandError, match=endpoint):
+            run("send_test_event", endpoint)
+
+    def test_one_that_may_not_be_tested_is_told_why(self, make_endpoint: MakeEndpoint) -> None:
+        with pytest.raises(CommandError, match="challenge"):
+            run("send_test_event", make_endpoint(state="unverified").pk)

@@ -147,6 +147,14 @@ def test_endpoints_that_share_a_shape_share_the_bytes(ours: Claim) -> None:
         assert one.headers["webhook-signature"] != other.headers["webhook-signature"]
 
 
+def test_a_batch_which_nobody_shares_is_not_kept_and_is_the_same_each_time(ours: Claim) -> None:
+    for shape in (Shape(batched=True), Shape(batched=True, gzip_above=0)):
+        batch = replace(ours, shape=shape)
+        one, other = (render(batch, timestamp=now).body for now in (NOW, NOW + 60))
+        assert one == other
+        assert one is not other
+
+
 def test_where_signing_fails_no_local_variable_shows_a_secret(
     ours: Claim, caplog: pytest.LogCaptureFixture
 ) -> None:

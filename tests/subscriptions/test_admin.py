@@ -297,6 +297,26 @@ def test_a_new_endpoint_has_a_signature_profile_that_goes_with_its_secret(
     assert (NO_ED25519 in page.content.decode()) != added
 
 
+def test_a_new_endpoint_may_bring_the_secret_that_its_receiver_knows(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    secret = "the one they have known for years"
+    data = new_endpoint(subscriber, signature_profile="github", secret=secret)
+    admin_client.post(reverse("admin:subscriptions_endpoint_add"), data)
+    assert SigningSecret.objects.get().reveal() == secret
+
+
+def test_a_secret_that_the_profile_cannot_sign_with_is_refused_and_not_repeated(
+    admin_client: Client, subscriber: Subscriber
+) -> None:
+    secret = "the one they have known for years"
+    data = new_endpoint(subscriber, signature_profile="standard", secret=secret)
+    page = admin_client.post(reverse("admin:subscriptions_endpoint_add"), data).content.decode()
+    assert "A signing secret is" in page
+    assert secret not in page
+    assert not Endpoint.objects.exists()
+
+
 def test_a_signature_profile_is_changed_where_the_secrets_go_with_it(
     admin_client: Client, make_endpoint: MakeEndpoint
 ) -> None:

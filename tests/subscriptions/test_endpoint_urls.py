@@ -1,6 +1,8 @@
 """No URL of the table in tests/webhooks/test_addresses.py becomes an endpoint, by whatever way."""
 
 import json
+import socket
+from typing import Any
 
 import pytest
 from django.contrib import admin
@@ -10,7 +12,7 @@ from rest_framework.test import APIClient
 
 from subscriptions.models import Endpoint, Subscriber
 from tests.api_client import api as api
-from tests.conftest import Configure
+from tests.conftest import Configure, MakeEndpoint
 from tests.subscriptions.test_admin import formset
 from tests.webhooks.test_addresses import ACCEPTED_URLS, REFUSED_URLS
 
@@ -33,6 +35,26 @@ def test_the_api_refuses_each_with_the_reason(api: APIClient, subscriber: Subscr
             wrong[url] = answer.content
     assert wrong == {}
     assert not Endpoint.objects.exists()
+
+
+def test_nor_does_an_endpoint_move_to_one(api: APIClient, make_endpoint: MakeEndpoint) -> None:
+    endpoint = make_endpoint(url="https://example.com/")
+    for url, reason in TABLE:
+        answer = api.patch(f"/api/v1/endpoints/{endpoint.pk}/", {"url": url})
+        assert (url, answer.status_code) == (url, 400)
+        assert reason in json.dumps(answer.json()["url"])
+    endpoint.refresh_from_db()
+    assert endpoint.url == "https://example.com/"
+
+
+def test_nobody_is_asked_for_a_name_that_is_registered(
+    api: APIClient, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *_, **__: asked.append(host) or [])
+    body = {"subscriber": subscriber.pk, "url": "https://hooks.example.com/"}
+    assert api.post("/api/v1/endpoints/", body).status_code == 201
+    assert not any("example.com" in str(host) for host in asked)
 
 
 def test_the_api_takes_the_others(api: APIClient, subscriber: Subscriber) -> None:

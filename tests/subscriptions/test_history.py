@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -68,9 +69,13 @@ class TestWhat:
         subscriber.save()
         subscriber.delete()
         assert noted() == [
-            ("created", "subscriber", {"name": [None, "Khadija"]}),
+            ("created", "subscriber", {"name": [None, "Khadija"], "operator": [None, False]}),
             ("changed", "subscriber", {"name": ["Khadija", "Khadija of Kashan"]}),
-            ("deleted", "subscriber", {"name": ["Khadija of Kashan", None]}),
+            (
+                "deleted",
+                "subscriber",
+                {"name": ["Khadija of Kashan", None], "operator": [False, None]},
+            ),
         ]
         assert {entry.object_id for entry in entries()} == {entries()[0].subscriber}
 
@@ -356,9 +361,14 @@ class TestSecrets:
         assert only_entry().changes == {"credentials": None}
         assert only_entry().lines() == ["credentials: changed"]
 
-    def test_a_reveal_is_in_it_whoever_asks(
-        self, api: APIClient, admin_client: Client, make_endpoint: MakeEndpoint
+    def test_a_reveal_is_in_it_and_in_the_log_whoever_asks(
+        self,
+        api: APIClient,
+        admin_client: Client,
+        make_endpoint: MakeEndpoint,
+        caplog: pytest.LogCaptureFixture,
     ) -> None:
+        caplog.set_level(logging.INFO)
         endpoint = make_endpoint()
         assert api.get(f"/api/v1/endpoints/{endpoint.pk}/secret/").status_code == 200
         act(admin_client, ENDPOINTS, "reveal_secret", endpoint)
@@ -366,6 +376,13 @@ class TestSecrets:
         assert [entry.actor_kind for entry in revealed] == ["api_key", "user"]
         about = {(entry.kind, entry.object_id, entry.endpoint) for entry in revealed}
         assert about == {("signing_secret", endpoint.signing_secrets.get().pk, endpoint.pk)}
+        told = f"was shown the signing secret of {endpoint.pk}"
+        prefix = ApiKey.objects.get().prefix
+        lines = [record.getMessage() for record in caplog.records]
+        assert [line for line in lines if told in line] == [
+            f"API key {prefix} {told}",
+            f"admin {told}",
+        ]
 
     def test_another_encryption_key_is_one_entry_for_a_chunk(
         self, make_endpoint: MakeEndpoint

@@ -3,6 +3,7 @@ import logging
 import re
 
 import pytest
+from django.conf import LazySettings
 from django.test import Client
 from rest_framework.test import APIClient
 
@@ -58,6 +59,13 @@ def test_any_other_is_replaced_by_one_of_our_own(given: str | None) -> None:
 def test_every_response_carries_one(path: str, status: int) -> None:
     response = Client().get(path, headers={"X-Request-ID": "mine"})
     assert (response.status_code, response.headers["X-Request-ID"]) == (status, "mine")
+
+
+def test_a_static_file_comes_with_one(settings: LazySettings) -> None:
+    settings.WHITENOISE_USE_FINDERS = settings.WHITENOISE_AUTOREFRESH = True
+    response = Client().get("/static/admin/css/base.css")
+    assert response.status_code == 200
+    assert response.headers["X-Request-ID"]
 
 
 def test_a_request_for_another_host_gets_one() -> None:

@@ -9,6 +9,7 @@ from webhooks import profiles
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110 5.5, without obs-text: two senders would encode it in two ways.
 _VALUE = re.compile(r"(?:[!-~](?:[\t -~]*[!-~])?)?")
+_NO_ALPHANUMERIC = re.compile(r"[^0-9a-z]")
 
 SENDERS_OWN = frozenset(
     {
@@ -56,15 +57,19 @@ def check_headers(headers: Mapping[str, str]) -> None:
 
 
 def check_custom_headers(headers: Mapping[str, str]) -> None:
-    """Raise InvalidHeader unless an endpoint's owner may have these sent along."""
+    """Raise InvalidHeader unless an endpoint's owner may have these sent along.
+
+    Receivers behind CGI or WSGI (RFC 3875, 4.1.18) see no difference between `webhook_id` or
+    `webhook.id` and `webhook-id`: what is ours is refused in any such spelling.
+    """
     if len(headers) > MAX_CUSTOM_HEADERS:
         raise InvalidHeader(f"Use {MAX_CUSTOM_HEADERS} headers at most.")
     check_headers(headers)
     if sum(len(name) + len(value) for name, value in headers.items()) > MAX_CUSTOM_BYTES:
         raise InvalidHeader(f"Shorten the headers to {MAX_CUSTOM_BYTES} bytes in all.")
-    names = [name.lower() for name in headers]
-    for name in names:
-        if name.startswith(OUR_PREFIXES) or name in profiles.HEADERS:
+    spellings = [_NO_ALPHANUMERIC.sub("-", name.lower()) for name in headers]
+    for name, spelling in zip(headers, spellings, strict=True):
+        if spelling.startswith(OUR_PREFIXES) or spelling in profiles.HEADERS | SENDERS_OWN:
             raise InvalidHeader(f"Leave out the header {name}: Angarium sets it.")
-        if names.count(name) > 1:
+        if spellings.count(spelling) > 1:
             raise InvalidHeader(f"Name the header {name} once only.")

@@ -1,17 +1,11 @@
 """manage.py dead_letters: look at what was given up, send it again, or let it go."""
 
-import argparse
 import sys
 from datetime import timedelta
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import CommandError, CommandParser
 from django.db.models import Count, Min, QuerySet
 from django.utils import timezone
 from rich.console import Console
@@ -20,6 +14,7 @@ from rich.table import Table
 from deliveries import operations
 from deliveries.models import DeadLetter
 from subscriptions.ids import to_uuid
+from subscriptions.management.teaching import TeachingCommand
 
 CHUNK = 500
 
@@ -42,16 +37,9 @@ A delivery that is redriven has its whole retry schedule before it. One that is 
 sent; it stays on record. Say which are meant: --endpoint, --reason, --hours, or --all."""
 
 
-class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Django's order of options, and our own line breaks."""
-
-
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = "List the open dead letters, redrive them, or discard them."
-
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        options |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **options)
+    examples = EXAMPLE
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("do", choices=["list", "redrive", "discard"], help="what to do")
@@ -69,6 +57,7 @@ class Command(BaseCommand):
                 file=options.get("stdout") or sys.stdout,
                 no_color=options["no_color"],
                 highlight=False,
+                markup=False,  # errors are anybody's
             )
             console.print(_table(letters))
             return

@@ -1,6 +1,5 @@
 """manage.py emit: events from a file of JSON lines into the system."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,12 +8,7 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import (
-    BaseCommand,
-    CommandError,
-    CommandParser,
-    DjangoHelpFormatter,
-)
+from django.core.management.base import CommandError, CommandParser
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.utils import timezone
@@ -26,6 +20,7 @@ from deliveries.emit import emit
 from deliveries.event_lines import BadLine, Line, parse, read_lines
 from deliveries.models import Event
 from subscriptions.conf import part
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Subscriber
 
 EXAMPLE = """\
@@ -55,10 +50,6 @@ A_LINE_WAS_BAD = 1
 COULD_NOT_GO_ON = 2
 INTERRUPTED = 130
 ROOM_BESIDE_DATA = 4096
-
-
-class HelpFormatter(DjangoHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Django's order of options, and our own line breaks."""
 
 
 @dataclass(slots=True)
@@ -91,17 +82,15 @@ class Tally:
         return "; ".join(clauses)
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Emit the events of a JSON-lines file, each in a transaction of its own. A line that is no "
         "good is reported by its number; the others are emitted all the same."
     )
 
-    requires_system_checks = ()  # a pipe's producer should not wait for the URLs to be imported
+    examples = EXAMPLE
 
-    def create_parser(self, prog_name: str, subcommand: str, **options: Any) -> CommandParser:
-        options |= {"formatter_class": HelpFormatter, "epilog": EXAMPLE}
-        return super().create_parser(prog_name, subcommand, **options)
+    requires_system_checks = ()  # a pipe's producer should not wait for the URLs to be imported
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="a JSON-lines file, or - for stdin")

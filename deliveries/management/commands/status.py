@@ -6,12 +6,12 @@ from argparse import ArgumentParser
 from dataclasses import asdict
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.utils.timesince import timesince, timeuntil
 from rich.console import Console
 from rich.table import Table
 
 from deliveries.status import Some, Status, status
+from subscriptions.management.teaching import TeachingCommand
 
 MEANINGS = {
     "pending": ("to be sent as soon as a worker takes it", "rung for {ago} ago"),
@@ -23,12 +23,16 @@ MEANINGS = {
 }
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Show what is under way, what is dead, and which endpoints have failed for the longest. "
         "Where pending deliveries grow in number, add workers; where messages cannot be counted, "
         "look after the broker. For dead letters there is `manage.py dead_letters`."
     )
+    examples = """\
+examples:
+  $ %(prog)s --endpoints 50
+  $ %(prog)s --json | jq .deliveries.pending.count"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--json", action="store_true", help="as one JSON object")

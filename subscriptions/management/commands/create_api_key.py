@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.utils import timezone
 
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import ApiKey
 
 
@@ -26,8 +27,17 @@ def later(text: str) -> datetime:
     return time
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = "Make an API key and print it, this once: only its hash is stored."
+    examples = """\
+examples:
+  for an application that emits events, and does nothing else
+    $ %(prog)s shop --scope emit
+
+  for a subscriber that fetches its own feed, until the end of January
+    $ %(prog)s carpets --subscriber sub_019b… --scope read --expires 2027-01-31
+
+A key is shown to the API as `Authorization: Bearer KEY`. It is revoked in the admin."""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("name", metavar="NAME", help="whose key it is; 50 characters at most")

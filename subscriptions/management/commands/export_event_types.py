@@ -5,16 +5,19 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
 from subscriptions import catalogue_file
+from subscriptions.management.teaching import TeachingCommand
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Write the catalogue of event types as JSON, always in the same order, so that a version "
         "control shows what changed. `manage.py import_event_types` reads it."
     )
+    examples = """\
+examples:
+  $ %(prog)s event-types.json
+  $ %(prog)s | jq '.event_types[].name'"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(

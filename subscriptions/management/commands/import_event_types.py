@@ -4,18 +4,29 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from subscriptions import catalogue_file
 from subscriptions.catalogue_file import BreakingImport, InvalidCatalogue, Report
+from subscriptions.management.teaching import TeachingCommand
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Make the event types of a file that are new, and change those that differ. Those that it "
         "does not name stay. All of it is done, or nothing: a schema that breaks what subscribers "
         "were promised stops it, unless --accept-breaking is given."
     )
+    examples = """\
+examples:
+  what the file would change, and what that would break
+    $ %(prog)s event-types.json --dry-run
+
+  from another installation, by its API
+    $ curl -H "Authorization: Bearer $KEY" $API/catalogue/export/ | %(prog)s -
+
+  the file is the whole truth: what it does not name is not offered any more
+    $ %(prog)s event-types.json --archive-missing"""
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help="as exported, or - for stdin")

@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from subscriptions.encryption import NotDecryptable
 from subscriptions.history import HistoryEntry
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Endpoint, SigningSecret
 from subscriptions.reencryption import reencrypt
 
@@ -13,11 +14,17 @@ CHUNK = 500
 Kind = HistoryEntry.Kind
 
 
-class Command(BaseCommand):
+class Command(TeachingCommand):
     help = (
         "Re-encrypts all stored secrets under the first of ENCRYPTION_KEYS. Put the new key first "
         "and restart everything, run this, then drop the old key. It can be run again at any time."
     )
+    examples = """\
+example:
+  ENCRYPTION_KEYS=old, then ENCRYPTION_KEYS=new,old and a restart of everything
+    $ %(prog)s
+    42 secrets are encrypted under the newest key.
+  then ENCRYPTION_KEYS=new"""
 
     def handle(self, **_: Any) -> None:
         done = 0

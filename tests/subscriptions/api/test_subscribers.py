@@ -23,6 +23,7 @@ def test_a_subscriber_is_added_shown_changed_and_deleted(api: APIClient) -> None
         "name": "Croesus",
         "external_id": "42",
         "feature_flags": [],
+        "operator": False,
         "created_at": written(subscriber.created_at),
     }
     assert api.patch(path, {"external_id": None}).json() == {**shown, "external_id": None}

@@ -114,6 +114,14 @@ def test_a_key_that_has_used_up_its_rate_is_told_when_to_come_back() -> None:
 
 
 @pytest.mark.django_db
+def test_a_request_that_the_key_may_not_make_is_counted_too() -> None:
+    client = client_of(ApiKey(name="curious", rate="2/d", scopes=["read"]))
+    answers = [client.post("/api/v1/events/", {"type": "a", "data": 1}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429]
+    assert "RateLimit" in answers[0].headers
+
+
+@pytest.mark.django_db
 def test_one_key_s_rate_is_not_another_s(configure: Configure) -> None:
     configure(API_RATE="1/d")
     first, second = (client_of(ApiKey(name="a")) for _ in range(2))

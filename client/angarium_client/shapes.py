@@ -1,0 +1,154 @@
+"""What the API answers, as its OpenAPI document has it. Times are ISO 8601 in UTC."""
+
+from typing import Any, NotRequired, TypedDict
+
+
+class Event(TypedDict):
+    id: str
+    type: str
+    subscriber: str | None
+    channels: list[str]
+    occurred_at: str
+    created_at: str
+    idempotency_key: str | None
+    ordering_key: str | None
+    delivery_count: int
+    fanned_out_at: str | None
+
+
+class DeliveryOfEvent(TypedDict):
+    id: str
+    endpoint: str
+    state: str
+
+
+class EventDetail(Event):
+    data: Any
+    deliveries: list[DeliveryOfEvent]
+    deliveries_url: str
+
+
+class Delivery(TypedDict):
+    id: str
+    event: str
+    event_type: str
+    endpoint: str
+    state: str
+    lead: str | None
+    batch_size: int | None
+    attempt_number: int
+    created_at: str
+    next_attempt_at: str | None
+    ended_at: str | None
+
+
+class Attempt(TypedDict):
+    number: int
+    outcome: str
+    status: int | None
+    duration_ms: int
+    error: str
+    response_body: str
+    ended_at: str
+
+
+class DeliveryDetail(Delivery):
+    attempts: list[Attempt]
+
+
+class DeadLetter(TypedDict):
+    id: str
+    delivery: str
+    event: str
+    endpoint: str
+    reason: str
+    last_error: str
+    died_at: str
+    resolution: str
+    resolved_at: str | None
+
+
+class Count(TypedDict):
+    count: int
+    more: bool
+
+
+class Subscriber(TypedDict):
+    id: str
+    name: str
+    external_id: str | None
+    feature_flags: list[str]
+    operator: bool
+    created_at: str
+
+
+class Handshake(TypedDict):
+    required_at: str
+    tries: int
+    tried_at: str | None
+    outcome: str | None
+    status: int | None
+    error: str
+    response_body: str
+    due_at: str | None
+    verified_at: str | None
+
+
+class Endpoint(TypedDict):
+    id: str
+    subscriber: str
+    url: str
+    description: str
+    subscriptions: list[Any]
+    public_keys: list[str]
+    header_names: list[str]
+    authentication: dict[str, Any]
+    signature_profile: str
+    format: str
+    payload: str
+    projection: str
+    gzip_above: int | None
+    batch_events: int | None
+    batch_seconds: int
+    batch_bytes: int
+    ordered: bool
+    state: str
+    disabled_reason: str
+    handshake: Handshake | None
+    created_at: str
+    last_success_at: str | None
+    last_failure_at: str | None
+    failing_since: str | None
+
+
+class ChangedEndpoint(Endpoint):
+    warnings: list[str]
+
+
+class NewEndpoint(ChangedEndpoint):
+    secret: str | None
+
+
+class SigningSecret(TypedDict):
+    secret: NotRequired[str | None]
+    public_key: str | None
+
+
+class ShownRequest(TypedDict):
+    url: str
+    headers: dict[str, str]
+    body: str
+
+
+class ShownResponse(TypedDict):
+    status: int | None
+    headers: dict[str, str]
+    body: str
+
+
+class Exchange(TypedDict):
+    request: ShownRequest
+    response: ShownResponse
+    outcome: str
+    error: str
+    duration_ms: int
