@@ -16,7 +16,7 @@ from tests.conftest import MakeEndpoint
 from tests.end_to_end.conftest import empty_queue, lane, quick_schedules, schedules
 from tests.faults import report
 from tests.faults.broker import Broker
-from tests.faults.ledger import Balance, Ledger, slowly
+from tests.faults.ledger import Balance, Ledger, Stall, slowly
 from tests.processes import Process
 from tests.receiver import Receiver
 
@@ -91,6 +91,15 @@ def slow_ledger(ledger: Ledger, make_endpoint: MakeEndpoint) -> Ledger:
     ledger.answer(slowly(0.5 if ledger.lane == "courier" else 0.05))
     make_endpoint(url=ledger.url)
     return ledger
+
+
+@pytest.fixture
+def stall(ledger: Ledger) -> Iterator[Stall]:
+    """The ledger's endpoint takes requests in, and answers none until the stall is over."""
+    stall = Stall()
+    ledger.answer(stall)
+    yield stall
+    stall.over.set()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from subscriptions.ids import to_uuid
 from tests.conftest import MakeEndpoint
 from tests.faults import database
 from tests.faults.conftest import Enough, Start
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Ledger, Stall
 from tests.processes import Process, database_url, wait_until
 from tests.receiver import Answer, Received
 
@@ -44,17 +44,25 @@ def test_a_database_that_restarts_loses_nothing(
 
 @pytest.mark.long
 def test_a_database_without_a_free_connection_loses_nothing(
-    beat: Process, slow_ledger: Ledger, start_worker: Start
+    beat: Process,
+    make_endpoint: MakeEndpoint,
+    ledger: Ledger,
+    stall: Stall,
+    start_worker: Start,
 ) -> None:
-    start_worker()
-    slow_ledger.emit(300)
-    slow_ledger.receiver.wait_for(20)
+    make_endpoint(url=ledger.url)
+    # An attempt, and a lease, outlive the outage.
+    start_worker(ANGARIUM_TIMEOUT="20", ANGARIUM_LEASE_MARGIN="10")
+    ledger.emit(300)
+    ledger.receiver.wait_for(2)
     with database.without_connections():
-        slow_ledger.broken()
+        ledger.broken()
+        stall.over.set()
         time.sleep(5)
-        assert slow_ledger.under_way()
-    slow_ledger.mended()
-    slow_ledger.close("PostgreSQL has no connection left for five seconds")
+        assert ledger.under_way()
+    ledger.mended()
+    balance = ledger.close("PostgreSQL has no connection left for five seconds")
+    assert balance.doubled == 0
 
 
 @pytest.mark.long

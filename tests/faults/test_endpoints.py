@@ -88,14 +88,14 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
 ) -> None:
     ledger.answer(slowly(enough(100, 10) / 1000))
     make_endpoint("ledger.*", url=f"http://127.0.0.1:{road.port}{ledger.path}")
-    start_worker(
-        ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 10))] * 100),
-        ANGARIUM_RETRY_COUNTDOWN_MAX="0",
-        ANGARIUM_QUEUE_LIMIT=str(enough(50, 10_000)),
-    )
     road.cut()
     # The plain lane would take an hour for so many.
     ledger.emit(enough(200, 50_000 if ledger.lane == "courier" else 5_000))
+    start_worker(
+        ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 60))] * 100),
+        ANGARIUM_RETRY_COUNTDOWN_MAX="0",
+        ANGARIUM_QUEUE_LIMIT=str(enough(50, 10_000)),
+    )
     fresh = Delivery.objects.filter(attempt_number=0)
     wait_until(lambda: not fresh.exists(), "the first attempts", patience=900, pause=0.5)
     assert ledger.accepted() == {}

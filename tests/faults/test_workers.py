@@ -1,8 +1,6 @@
 """Workers that are killed, replaced, or on a wrong clock."""
 
-import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,31 +9,12 @@ from subscriptions import encryption
 from tests import processes
 from tests.conftest import MakeEndpoint
 from tests.faults.conftest import Enough, Start
-from tests.faults.ledger import Ledger
+from tests.faults.ledger import Ledger, Stall
 from tests.processes import Process, wait_until
 from tests.receiver import Answer, Received
 from webhooks import signing
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-class Stall:
-    """An endpoint's answer that does not come until it is let go."""
-
-    def __init__(self) -> None:
-        self.over = threading.Event()
-
-    def __call__(self, _: Received, __: int) -> Answer:
-        self.over.wait(30)
-        return Answer()
-
-
-@pytest.fixture
-def stall(ledger: Ledger) -> Iterator[Stall]:
-    stall = Stall()
-    ledger.answer(stall)
-    yield stall
-    stall.over.set()
 
 
 def kill_in_mid_post(ledger: Ledger, stall: Stall, *victims: Process) -> None:
