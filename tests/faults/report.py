@@ -32,10 +32,12 @@ def write(table: str, rows: Iterable[Row]) -> None:
     for row in rows:
         line = f"| {' | '.join(map(as_cell, row))} |"
         lines[key_of(line)] = line
+    faults = list(dict.fromkeys(fault for fault, _ in lines))
+    in_order = sorted(lines, key=lambda key: (faults.index(key[0]), key[1]))
     head = HEADS[table]
     columns = head.count("|") - 1
     rule = f"| --- | --- |{' --: |' * columns}"
-    text = "".join(f"{line}\n" for line in (f"| {head} |", rule, *lines.values()))
+    text = "".join(f"{line}\n" for line in (f"| {head} |", rule, *map(lines.__getitem__, in_order)))
     PAGE.write_text(page[: found.start(2)] + text + page[found.end(2) :])
 
 
@@ -47,5 +49,6 @@ def as_cell(value: str | int | float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def key_of(line: str) -> tuple[str, ...]:
-    return tuple(cell.strip() for cell in line.split("|")[1:3])
+def key_of(line: str) -> tuple[str, str]:
+    _, fault, lane, *_ = line.split("|")
+    return fault.strip(), lane.strip()

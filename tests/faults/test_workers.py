@@ -115,6 +115,7 @@ def test_a_deploy_in_the_middle_of_retries_loses_and_doubles_nothing(
     assert balance.doubled == 0
 
 
+@pytest.mark.long("plain")
 def test_workers_whose_clocks_are_twenty_minutes_apart_lose_and_double_nothing(
     beat: Process,
     make_endpoint: MakeEndpoint,
