@@ -94,6 +94,8 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
     start_worker(
         ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 60))] * 100),
         ANGARIUM_RETRY_COUNTDOWN_MAX="0",
+        # Messages of a long queue are late, not lost.
+        ANGARIUM_LOST_AFTER=str(enough(2, 30)),
         ANGARIUM_QUEUE_LIMIT=str(enough(50, 10_000)),
     )
     fresh = Delivery.objects.filter(attempt_number=0)
