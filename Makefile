@@ -3,6 +3,7 @@
 # make test-faults  what breaks loses nothing, at length (ARGS="-k flushed" for some of it)
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make bench-retention  whether partitions by time would pay
 # make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
 PYTHON ?= python3
@@ -10,7 +11,7 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test test-faults bench profile docs check audit format lock clean
+.PHONY: demo test test-faults bench bench-retention profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -23,6 +24,9 @@ test-faults: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-retention: .venv/installed
+	$(BIN)/python -m tests.bench.partitions $(ARGS)
 
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)

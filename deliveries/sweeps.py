@@ -5,10 +5,9 @@ once do no harm; each returns how many rows it took.
 """
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from math import ceil
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -16,11 +15,24 @@ from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operational, operations, ordering
+from deliveries import (
+    batching,
+    bell,
+    handshakes,
+    operational,
+    operations,
+    ordering,
+    releasing,
+    replays,
+    telling,
+)
+from deliveries.chunks import in_chunks as _in_chunks
+from deliveries.chunks import rows as _rows
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
+from subscriptions.health import warn
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, lowest_uuid_at
 from subscriptions.models import SigningSecret
@@ -32,15 +44,24 @@ _walk = ordering.Walk()
 """Where this process' sweeps have come to."""
 
 DUE = """
-    UPDATE deliveries_delivery SET rung_at = now()
-     WHERE id IN (
-        SELECT id FROM deliveries_delivery
-         WHERE state = 'waiting'
-           AND next_attempt_at <= now()
-           AND (rung_at IS NULL OR rung_at < now() - make_interval(secs => %(lost_after)s))
-         ORDER BY next_attempt_at LIMIT %(limit)s
-           FOR NO KEY UPDATE SKIP LOCKED)
- RETURNING id
+    SELECT delivery.id, delivery.endpoint_id, endpoint.rate, endpoint.burst
+      FROM (SELECT id, endpoint_id FROM deliveries_delivery
+             WHERE state = 'waiting'
+               AND next_attempt_at <= now()
+               AND (rung_at IS NULL OR rung_at < now() - make_interval(secs => %(lost_after)s))
+             ORDER BY next_attempt_at LIMIT %(limit)s
+               FOR NO KEY UPDATE SKIP LOCKED) delivery
+      JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
+"""
+
+# Those that must wait for longer than a countdown may take are parked again.
+RING_AT_TURN = """
+    UPDATE deliveries_delivery delivery
+       SET next_attempt_at = now() + make_interval(secs => turn.wait),
+           rung_at = CASE WHEN turn.wait <= %(countdown_max)s
+                          THEN now() + make_interval(secs => turn.wait) END
+      FROM unnest(%(ids)s::uuid[], %(waits)s::float8[]) AS turn (id, wait)
+     WHERE delivery.id = turn.id
 """
 
 LOST = """
@@ -70,30 +91,63 @@ STUCK = """
 """
 
 # Endpoint by endpoint through its index: what is held for others, however much, is not read.
-HELD = """
-    WITH free AS (
-        SELECT delivery.id,
-               CASE WHEN endpoint.state = 'deleted' THEN 'discarded'
-                    WHEN endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL
-                         THEN 'gathering'
-                    ELSE 'pending' END AS becomes
+HELD_FOR_DELETED = """
+    UPDATE deliveries_delivery SET state = 'discarded', ended_at = now()
+     WHERE id IN (
+        SELECT delivery.id
           FROM subscriptions_endpoint endpoint
          CROSS JOIN LATERAL (
             SELECT id FROM deliveries_delivery
              WHERE endpoint_id = endpoint.id AND state = 'held' ORDER BY id LIMIT %(limit)s
          ) held
           JOIN deliveries_delivery delivery ON delivery.id = held.id
-         WHERE endpoint.state IN ('active', 'deleted')
+         WHERE endpoint.state = 'deleted'
          ORDER BY delivery.id LIMIT %(limit)s
-           FOR NO KEY UPDATE OF delivery SKIP LOCKED
+           FOR NO KEY UPDATE OF delivery SKIP LOCKED)
+ RETURNING id
+"""
+
+# Of an endpoint whose circuit is to be probed, the oldest delivery that is held for it.
+PROBES = """
+    WITH due AS (
+        SELECT endpoint.id FROM subscriptions_endpoint endpoint
+         WHERE endpoint.circuit = 'open' AND endpoint.probe_at <= now()
+           AND endpoint.state = 'active'
+           AND EXISTS (SELECT FROM deliveries_delivery held
+                        WHERE held.endpoint_id = endpoint.id AND held.state = 'held')
+         ORDER BY endpoint.probe_at LIMIT %(limit)s
+           FOR NO KEY UPDATE SKIP LOCKED
+    ), probe AS (
+        SELECT due.id AS endpoint, held.id AS delivery
+          FROM due
+         CROSS JOIN LATERAL (
+            SELECT id FROM deliveries_delivery
+             WHERE endpoint_id = due.id AND state = 'held'
+             ORDER BY id LIMIT 1
+               FOR NO KEY UPDATE SKIP LOCKED) held
+    ), half_open AS (
+        UPDATE subscriptions_endpoint endpoint
+           SET circuit = 'half_open', probe = probe.delivery, probe_at = NULL
+          FROM probe WHERE endpoint.id = probe.endpoint
     )
-    UPDATE deliveries_delivery delivery
-       SET state = free.becomes,
-           rung_at = CASE free.becomes WHEN 'pending' THEN now() END,
-           ended_at = CASE free.becomes WHEN 'discarded' THEN now() END,
-           ordering_key = CASE free.becomes WHEN 'pending' THEN ordering_key END
-      FROM free WHERE delivery.id = free.id
- RETURNING delivery.id, delivery.state
+    UPDATE deliveries_delivery delivery SET state = 'pending', rung_at = now()
+      FROM probe WHERE delivery.id = probe.delivery
+ RETURNING delivery.id
+"""
+
+# Its worker died, its endpoint was paused meanwhile, or a person discarded it: another takes over.
+PROBES_THAT_TOLD_NOTHING = """
+    UPDATE subscriptions_endpoint
+       SET circuit = 'open', probe = NULL, probe_at = now()
+     WHERE id IN (
+        SELECT endpoint.id
+          FROM subscriptions_endpoint endpoint
+          LEFT JOIN deliveries_delivery delivery ON delivery.id = endpoint.probe
+         WHERE endpoint.circuit = 'half_open' AND endpoint.state = 'active'
+           AND (delivery.id IS NULL OR delivery.state NOT IN ('pending', 'sending'))
+         LIMIT %(limit)s
+           FOR NO KEY UPDATE OF endpoint SKIP LOCKED)
+ RETURNING id
 """
 
 # From one endpoint that has some to the next, through the index: how many it has is not read.
@@ -114,7 +168,7 @@ GATHERED = """
         SELECT created_at FROM deliveries_delivery
          WHERE endpoint_id = endpoint.id AND state = 'gathering' ORDER BY id LIMIT 1
      ) oldest
-     WHERE endpoint.state <> 'active' OR endpoint.batch_events IS NULL
+     WHERE NOT endpoint.takes_deliveries OR endpoint.batch_events IS NULL
         OR oldest.created_at <= now() - make_interval(secs => endpoint.batch_seconds)
      LIMIT %(limit)s
 """
@@ -126,15 +180,17 @@ HELD_TOO_LONG = """
                   FROM deliveries_delivery held
                   JOIN subscriptions_endpoint endpoint ON endpoint.id = held.endpoint_id
                  WHERE held.state = %(state)s AND held.id < %(oldest_kept)s
-                   AND endpoint.state NOT IN ('active', 'deleted')
+                   AND NOT endpoint.takes_deliveries AND endpoint.state <> 'deleted'
                  ORDER BY held.id LIMIT %(limit)s
                    FOR NO KEY UPDATE OF held SKIP LOCKED) held
          WHERE delivery.id = held.id
      RETURNING delivery.id, held.state
     )
     INSERT INTO deliveries_deadletter (id, delivery_id, reason, last_error, died_at, resolution)
-    SELECT new.id, expired.id, 'expired',
+    SELECT new.id, expired.id,
+           CASE expired.state WHEN 'disabled' THEN 'endpoint_disabled' ELSE 'expired' END,
            CASE expired.state WHEN 'feed' THEN 'It was not fetched from its feed in time.'
+                              WHEN 'active' THEN 'Its endpoint failed for too long.'
                 ELSE 'Its endpoint was ' || expired.state || ' for too long.' END,
            now(), ''
       FROM (SELECT *, row_number() OVER () AS place FROM expired) expired
@@ -142,22 +198,58 @@ HELD_TOO_LONG = """
  RETURNING delivery_id
 """
 
-RECOVERED_DEAD_LETTERS = """
-    SELECT letter.delivery_id
+# The next of an endpoint's that are redriven by themselves: each once, in no order, and only where
+# a later delivery has arrived.
+TO_RECOVER = """
+    SELECT letter.id, letter.delivery_id
       FROM deliveries_deadletter letter
       JOIN deliveries_delivery delivery ON delivery.id = letter.delivery_id
-      JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
-     WHERE letter.resolution = ''
-       AND letter.reason = 'exhausted'
-       AND endpoint.state = 'active'
-       AND endpoint.failing_since IS NULL
-       AND endpoint.last_success_at > letter.died_at
+     WHERE letter.endpoint_id = endpoint.id
+       AND letter.resolution = '' AND letter.reason = 'exhausted'
+       AND letter.died_at < endpoint.last_success_at
        AND delivery.ordering_key IS NULL
        AND NOT EXISTS (SELECT FROM deliveries_deadletter earlier
                         WHERE earlier.delivery_id = letter.delivery_id
                           AND earlier.resolution = 'recovered')
-     ORDER BY delivery.id LIMIT %(limit)s
-       FOR NO KEY UPDATE OF delivery SKIP LOCKED
+     ORDER BY letter.id
+"""
+
+# From one endpoint that has some to the next, through the index. What there is room for is dealt
+# out evenly among those that work again, in an order that is another each time; of each no more
+# than is left of its rate for a minute.
+RECOVERED_DEAD_LETTERS = f"""
+    WITH RECURSIVE step (endpoint) AS (
+        (SELECT endpoint_id FROM deliveries_deadletter
+          WHERE resolution = '' AND reason = 'exhausted' ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT endpoint_id FROM deliveries_deadletter
+                 WHERE resolution = '' AND reason = 'exhausted' AND endpoint_id > step.endpoint
+                 ORDER BY endpoint_id LIMIT 1)
+          FROM step WHERE step.endpoint IS NOT NULL
+    ), lately AS (
+        SELECT endpoint_id, count(*) FROM deliveries_deadletter
+         WHERE resolution = 'recovered' AND resolved_at > now() - interval '1 minute'
+         GROUP BY endpoint_id
+    ), healthy AS (
+        SELECT endpoint.id, endpoint.last_success_at,
+               %(a_minute)s - coalesce(lately.count, 0) AS allowed,
+               count(*) OVER () AS endpoints
+          FROM step
+          JOIN subscriptions_endpoint endpoint ON endpoint.id = step.endpoint
+          LEFT JOIN lately ON lately.endpoint_id = endpoint.id
+         WHERE endpoint.takes_deliveries AND endpoint.failing_since IS NULL
+           AND EXISTS ({TO_RECOVER} LIMIT 1)
+         ORDER BY random()
+    )
+    SELECT mine.delivery_id
+      FROM healthy endpoint
+     CROSS JOIN LATERAL (
+        SELECT delivery_id, row_number() OVER (ORDER BY id) AS place
+          FROM ({TO_RECOVER}
+                 LIMIT greatest(0, least(allowed, ceil(%(limit)s::float8 / endpoints)))) next
+     ) mine
+     ORDER BY mine.place
+     LIMIT %(limit)s
 """
 
 OLD_DEAD_LETTERS = """
@@ -170,31 +262,33 @@ OLD_DEAD_LETTERS = """
        FOR NO KEY UPDATE OF delivery SKIP LOCKED
 """
 
-OLD_EVENTS = """
-    SELECT id FROM deliveries_event event
-     WHERE id < %(oldest_kept)s
-       AND fanned_out_at IS NOT NULL
-       AND NOT EXISTS (SELECT FROM deliveries_delivery delivery
-                        WHERE delivery.event_id = event.id AND delivery.ended_at IS NULL)
-     ORDER BY id LIMIT %(limit)s
-       FOR UPDATE SKIP LOCKED
-"""
-
-DROP_EVENTS = (
-    """UPDATE deliveries_delivery member SET lead_id = NULL FROM deliveries_delivery lead
-        WHERE member.lead_id = lead.id AND lead.event_id = ANY(%s)""",
-    """DELETE FROM deliveries_attempt USING deliveries_delivery delivery
-        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
-    """DELETE FROM deliveries_deadletter USING deliveries_delivery delivery
-        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
-    "DELETE FROM deliveries_delivery WHERE event_id = ANY(%s)",
-    "DELETE FROM deliveries_event WHERE id = ANY(%s)",
-)
-
 
 def due() -> int:
-    """Enqueue the deliveries whose wait is over and for which no message is under way."""
-    return _ring_in_chunks(DUE)
+    """Enqueue the deliveries whose wait is over and for which no message is under way.
+
+    Where many to one endpoint are due at once, they come one after another.
+    """
+    settings = part(DeliverySettings)
+
+    def chunk(limit: int) -> int:
+        with transaction.atomic():
+            rows = _rows(DUE, limit, lost_after=settings.lost_after)
+            waits = releasing.spread(rows)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    RING_AT_TURN,
+                    {
+                        "ids": list(waits),
+                        "waits": list(waits.values()),
+                        "countdown_max": settings.retry_countdown_max,
+                    },
+                )
+        bell.ring_later(
+            {one: wait for one, wait in waits.items() if wait <= settings.retry_countdown_max}
+        )
+        return len(rows)
+
+    return _in_chunks(chunk, at_most=bell.room())
 
 
 def due_handshakes() -> int:
@@ -202,6 +296,17 @@ def due_handshakes() -> int:
     endpoints = handshakes.due(part(DeliverySettings).sweep_chunk)
     bell.ring_for_handshakes(endpoints)
     return len(endpoints)
+
+
+def due_replays() -> int:
+    """Ask again for the replays whose message is lost, or whose endpoint is active again.
+
+    Those whose endpoint is deleted are cancelled.
+    """
+    limit = part(DeliverySettings).sweep_chunk
+    found = replays.due(limit)
+    bell.ring_for_replays(dict.fromkeys(found, 0.0))
+    return len(found) + len(replays.cancel_orphans(limit))
 
 
 def notices() -> int:
@@ -241,14 +346,25 @@ def stuck() -> int:
 
 
 def held() -> int:
-    """Release what is held for endpoints that are active again; discard it for deleted ones."""
+    """Release what is held for endpoints that take deliveries; discard it for deleted ones."""
+    settings = part(DeliverySettings)
+    share = min(settings.sweep_chunk * settings.sweep_chunks, bell.room())
+    released = releasing.release(share) if share else 0
+    return released + _in_chunks(lambda limit: len(_rows(HELD_FOR_DELETED, limit)))
 
-    def chunk(limit: int) -> int:
-        rows = _rows(HELD, limit)
-        bell.ring([delivery for delivery, state in rows if state == "pending"])
-        return len(rows)
 
-    return _in_chunks(chunk, at_most=bell.room())
+def probes() -> int:
+    """Let one delivery to each endpoint whose circuit is to be probed go ahead."""
+    limit = part(DeliverySettings).sweep_chunk
+    _rows(PROBES_THAT_TOLD_NOTHING, limit)
+    deliveries = [delivery for (delivery,) in _rows(PROBES, limit)]
+    bell.ring(deliveries)
+    return len(deliveries)
+
+
+def failing_endpoints() -> int:
+    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    return _in_chunks(warn)
 
 
 def batched() -> int:
@@ -296,29 +412,33 @@ def held_too_long() -> int:
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
 
     def chunk(state: str, limit: int) -> int:
-        return len(
-            _rows(
-                HELD_TOO_LONG,
-                limit,
-                state=state,
-                oldest_kept=lowest_uuid_at(oldest),
-                ids=[uuid7() for _ in range(limit)],
-            )
+        expired = _rows(
+            HELD_TOO_LONG,
+            limit,
+            state=state,
+            oldest_kept=lowest_uuid_at(oldest),
+            ids=[uuid7() for _ in range(limit)],
         )
+        telling.ended("dead" for _ in expired)
+        return len(expired)
 
     return sum(_in_chunks(partial(chunk, state)) for state in ("held", "queued"))
 
 
 def recovered_dead_letters() -> int:
-    """Redrive, once each, the dead letters whose endpoint has since taken another delivery."""
+    """Redrive, once each, the dead letters whose endpoint has since taken another delivery.
 
-    def chunk(limit: int) -> int:
-        with transaction.atomic():
-            recovered = [delivery for (delivery,) in _rows(RECOVERED_DEAD_LETTERS, limit)]
-            operations.redrive(recovered, DeadLetter.Resolution.RECOVERED)
-        return len(recovered)
-
-    return _in_chunks(chunk, at_most=bell.room())
+    Of one endpoint at most RECOVERY_RATE a second, however many it has; none waits for another's.
+    """
+    settings = part(DeliverySettings)
+    room = min(settings.sweep_chunk * settings.sweep_chunks, bell.room())
+    a_minute = ceil(60 * settings.recovery_rate)
+    found = [delivery for (delivery,) in _rows(RECOVERED_DEAD_LETTERS, room, a_minute=a_minute)]
+    redriven = 0
+    for start in range(0, len(found), settings.sweep_chunk):
+        chunk = found[start : start + settings.sweep_chunk]
+        redriven += len(operations.redrive(chunk, DeadLetter.Resolution.RECOVERED))
+    return redriven
 
 
 def old_dead_letters() -> int:
@@ -356,20 +476,6 @@ def old_history() -> int:
     return _in_chunks(lambda limit: HistoryEntry.objects.drop_before(oldest, limit))
 
 
-def old_events() -> int:
-    """Drop events older than EVENT_RETENTION, with all that hangs on them, once all has ended."""
-    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).event_retention)
-
-    def chunk(limit: int) -> int:
-        with transaction.atomic(), connection.cursor() as cursor:
-            rows = _rows(OLD_EVENTS, limit, oldest_kept=lowest_uuid_at(oldest))
-            for statement in DROP_EVENTS:
-                cursor.execute(statement, [[event for (event,) in rows]])
-        return len(rows)
-
-    return _in_chunks(chunk)
-
-
 def _ring_in_chunks(statement: str) -> int:
     def chunk(limit: int) -> int:
         deliveries: list[UUID] = [
@@ -380,26 +486,3 @@ def _ring_in_chunks(statement: str) -> int:
         return len(deliveries)
 
     return _in_chunks(chunk, at_most=bell.room())
-
-
-def _in_chunks(take: Callable[[int], int], at_most: int | None = None) -> int:
-    """Call `take(limit)` until it finds less than it may, or the run has done its share."""
-    settings = part(DeliverySettings)
-    share = settings.sweep_chunk * settings.sweep_chunks
-    left = share if at_most is None else min(share, at_most)
-    taken = 0
-    while left > 0:
-        limit = min(settings.sweep_chunk, left)
-        found = take(limit)
-        taken += found
-        left -= found
-        if found < limit:
-            break
-    return taken
-
-
-def _rows(statement: str, limit: int, **parameters: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"limit": limit, **parameters})
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows

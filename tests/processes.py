@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+from config.embedded import free_port
+
 ROOT = Path(__file__).parent.parent
 
 DEFAULTS: Mapping[str, str] = {}
@@ -80,7 +82,7 @@ def worker(
     **environment: str,
 ) -> Iterator[Process]:
     """A Celery worker that is ready; `launcher` is the module that becomes Celery's command."""
-    command = (*launcher, "-A", "config", "worker", "--loglevel", "INFO")
+    command = (*launcher, "-A", "config", "--quiet", "worker")
     options = ("--without-gossip", "--without-mingle", *options)
     with running(log, *command, *options, ready=" ready.", **{**waits, **environment}) as process:
         yield process
@@ -89,7 +91,7 @@ def worker(
 @contextmanager
 def beat(log: Path, *, waits: Mapping[str, str] = QUICK, **environment: str) -> Iterator[Process]:
     """Celery beat with the schedules that the test's database holds."""
-    command = ("celery", "-A", "config", "beat", "--loglevel", "INFO")
+    command = ("celery", "-A", "config", "--quiet", "beat")
     options = ("--max-interval", "1", "--pidfile", "")
     ready = "beat: Starting"
     with running(log, *command, *options, ready=ready, **{**waits, **environment}) as process:
@@ -97,12 +99,13 @@ def beat(log: Path, *, waits: Mapping[str, str] = QUICK, **environment: str) -> 
 
 
 @contextmanager
-def web(log: Path, bind: str) -> Iterator[Process]:
-    """The web server, as it is run in production but for the number of its processes."""
-    command = ("gunicorn", "config.wsgi", "--bind", bind, "--workers", "1", "--threads", "4")
-    ready = "Listening at"
-    with running(log, *command, "--no-control-socket", ready=ready) as process:
-        yield process
+def web(log: Path, *options: str, **environment: str) -> Iterator[str]:
+    """A web server with two processes, that serves; gives its URL."""
+    address = f"127.0.0.1:{free_port()}"
+    command = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", *options)
+    command += ("--bind", address, "--no-control-socket", "--workers", "2")
+    with running(log, *command, ready="Listening at", **{**QUICK, **environment}):
+        yield f"http://{address}"
 
 
 @contextmanager

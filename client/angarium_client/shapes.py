@@ -47,6 +47,10 @@ class Attempt(TypedDict):
     outcome: str
     status: int | None
     duration_ms: int
+    dns_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    first_byte_ms: int | None
     error: str
     response_body: str
     ended_at: str
@@ -60,7 +64,9 @@ class DeadLetter(TypedDict):
     id: str
     delivery: str
     event: str
+    event_type: str
     endpoint: str
+    subscriber: str
     reason: str
     last_error: str
     died_at: str
@@ -68,9 +74,13 @@ class DeadLetter(TypedDict):
     resolved_at: str | None
 
 
-class Count(TypedDict):
-    count: int
-    more: bool
+class DeadLetterJob(TypedDict):
+    id: str | None
+    action: str
+    matched: int
+    changed: int
+    asked_at: str | None
+    ended_at: str | None
 
 
 class Subscriber(TypedDict):
@@ -104,6 +114,8 @@ class Endpoint(TypedDict):
     header_names: list[str]
     authentication: dict[str, Any]
     signature_profile: str
+    rate: str
+    burst: int | None
     format: str
     payload: str
     projection: str
@@ -112,6 +124,7 @@ class Endpoint(TypedDict):
     batch_seconds: int
     batch_bytes: int
     ordered: bool
+    send_traceparent: bool
     state: str
     disabled_reason: str
     handshake: Handshake | None
@@ -119,6 +132,11 @@ class Endpoint(TypedDict):
     last_success_at: str | None
     last_failure_at: str | None
     failing_since: str | None
+    failure_warning: int
+    circuit: str
+    circuit_opened_at: str | None
+    openings: int
+    probe_at: str | None
 
 
 class ChangedEndpoint(Endpoint):

@@ -214,6 +214,7 @@ def test_a_long_history_is_neither_counted_to_its_end_nor_sorted_without_an_inde
     [
         ("retry_now", "retried now", {"waiting": "waiting"}),
         ("redrive", "redriven", {"dead": "pending"}),
+        ("replay", "replayed", dict.fromkeys(["delivered", "dead", "discarded"], "pending")),
         (
             "discard",
             "discarded",
@@ -279,6 +280,44 @@ def test_dead_letters_are_told_apart_by_whether_they_are_open(
     )
     letters = listed(admin_client, DEAD_LETTERS, resolution=choice)
     assert [letter.reason for letter in letters] == found  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("by", ["subscriber", "reason", "search", "resolution"])
+def test_dead_letters_are_found_by_what_they_have_in_common(
+    admin_client: Client, dead: Delivery, by: str
+) -> None:
+    stranger = Subscriber.objects.create(name="Croesus")
+    letter = dead.dead_letters.get()
+    query = {
+        "subscriber": {"subscriber": letter.subscriber_id},
+        "reason": {"reason__exact": "exhausted"},
+        "search": {"q": "made.once"},
+        "resolution": {"resolution": "open"},
+    }
+    other = {
+        "subscriber": {"subscriber": stranger.pk},
+        "reason": {"reason__exact": "gone"},
+        "search": {"q": "made.twice"},
+        "resolution": {"resolution": "recovered"},
+    }
+    assert listed(admin_client, DEAD_LETTERS, **query[by]) == [letter]
+    assert listed(admin_client, DEAD_LETTERS, **other[by]) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [("export_csv", "dead-letters.csv"), ("export_json_lines", "dead-letters.ndjson")],
+)
+def test_dead_letters_are_exported(
+    admin_client: Client, dead: Delivery, action: str, name: str
+) -> None:
+    letter = dead.dead_letters.get()
+    chosen = {"action": action, "_selected_action": [letter.pk]}
+    response = admin_client.post(DEAD_LETTERS, chosen)
+    assert name in response.headers["Content-Disposition"]
+    text = b"".join(response.streaming_content).decode()  # type: ignore[attr-defined]
+    assert letter.pk in text
+    assert dead.endpoint.url in text
 
 
 def page_of_test(endpoint: Endpoint) -> str:
