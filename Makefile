@@ -1,7 +1,7 @@
 # make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test     the whole test suite, on real servers
+# make test-faults  what breaks loses nothing, at length (ARGS="-k flushed" for some of it)
 # make check    style, types, import directions, known vulnerabilities
-# make test-faults  nothing is lost, at length: things break for an hour (ARGS="-k flush" for some)
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay
 # make docs     the pages of docs/ as a site, in site/

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+from config.embedded import free_port
+
 ROOT = Path(__file__).parent.parent
 
 DEFAULTS: Mapping[str, str] = {}
@@ -100,13 +102,13 @@ def beat(log: Path, *, waits: Mapping[str, str] = QUICK, **environment: str) -> 
 
 
 @contextmanager
-def web(log: Path, bind: str, **environment: str) -> Iterator[Process]:
-    """A web server with two processes, as it is run in production, at `bind`."""
-    command = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", "--bind", bind)
-    options = ("--workers", "2", "--threads", "4", "--no-control-socket")
-    ready = "Listening at"
-    with running(log, *command, *options, ready=ready, **{**QUICK, **environment}) as process:
-        yield process
+def web(log: Path, *options: str, **environment: str) -> Iterator[str]:
+    """A web server with two processes, that serves; gives its URL."""
+    address = f"127.0.0.1:{free_port()}"
+    command = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", *options)
+    command += ("--bind", address, "--no-control-socket", "--workers", "2")
+    with running(log, *command, ready="Listening at", **{**QUICK, **environment}):
+        yield f"http://{address}"
 
 
 @contextmanager

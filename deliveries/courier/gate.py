@@ -1,8 +1,8 @@
 """How many deliveries one endpoint may have in flight, and what becomes of those beyond. Pure.
 
-An endpoint that asks for less (429, 502, 504) has half as many let in, and bit by bit more again as
-it takes what it gets. A quick endpoint's burst waits at the gate for a moment. A slow endpoint's goes
-back to the rows, to come again when its turn may be expected, so that it holds nobody else up.
+An endpoint that asks for less (429, 502, 504) has half as many let in, and bit by bit more again
+as it takes what it gets. A quick endpoint's burst waits at the gate for a moment. A slow endpoint's
+goes back to the rows, to come again when its turn may be expected, so that it holds nobody else up.
 """
 
 from collections import deque

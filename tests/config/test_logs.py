@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import requests
 
-from config.embedded import free_port
 from config.logs import FIELDS, json_formatter, logging_settings
 from subscriptions import request_ids
 from tests import processes
@@ -111,9 +110,8 @@ def test_celery_s_line_for_each_task_is_for_debugging_alone(level: str, expected
 @pytest.mark.django_db(transaction=True)
 def test_a_web_server_s_own_lines_are_json_too(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
-    address = f"127.0.0.1:{free_port()}"
-    with processes.web(log, address):
-        assert requests.get(f"http://{address}/nowhere", timeout=10).status_code == 404
+    with processes.web(log) as url:
+        assert requests.get(f"{url}/nowhere", timeout=10).status_code == 404
     lines = [json.loads(line) for line in log.read_text().splitlines()]
     assert {"gunicorn.error", "django.request"} <= {one["logger"] for one in lines}
     [refused] = [one for one in lines if one["logger"] == "django.request"]

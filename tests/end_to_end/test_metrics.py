@@ -12,7 +12,6 @@ import redis
 import requests
 from django.conf import settings
 
-from config.embedded import free_port
 from deliveries.emit import emit
 from deliveries.metrics.reporting import SEEN, TOTALS, reporter, totals
 from deliveries.models import Attempt, Delivery, Event
@@ -34,9 +33,8 @@ def nothing_counted(transactional_db: None) -> None:
 
 @pytest.fixture
 def web(nothing_counted: None, tmp_path: Path) -> Iterator[str]:
-    address = f"127.0.0.1:{free_port()}"
-    with processes.web(tmp_path / "web.log", address, ANGARIUM_METRICS_TOKEN=TOKEN):
-        yield f"http://{address}"
+    with processes.web(tmp_path / "web.log", ANGARIUM_METRICS_TOKEN=TOKEN) as url:
+        yield url
 
 
 Scrape = Callable[[], Samples]

@@ -119,7 +119,7 @@ def test_a_countdown_longer_than_the_visibility_timeout_makes_no_double(
 ) -> None:
     make_endpoint(url=ledger.url)
     ledger.answer(lambda _, number: Answer(500 if number == 1 else 200))
-    how = {"REDIS_URL": own_broker.url, "ANGARIUM_RETRY_SCHEDULE": "8"}
+    how = {"REDIS_URL": own_broker.url, "ANGARIUM_RETRY_SCHEDULE": "8", "LOG_LEVEL": "DEBUG"}
     worker = start_worker(launcher=("tests.faults.hasty",), **how)
     ledger.emit(50)
     ledger.receiver.wait_for(50)

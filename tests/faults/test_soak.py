@@ -86,7 +86,8 @@ def connections_to_the_broker(client: redis.Redis) -> Sample:
 def address(start: Start) -> tuple[str, Process]:
     """The web server's, and its process."""
     bound = f"127.0.0.1:{free_port()}"
-    web = start(processes.web, bound)
+    command = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", "--bind", bound)
+    web = start(processes.running, *command, "--no-control-socket", ready="Listening at")
     return f"http://{bound}/api/v1/events/", web
 
 
