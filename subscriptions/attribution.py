@@ -22,13 +22,17 @@ COMMANDS = frozenset({"manage.py", "django-admin"})
 class ActorKind(TextChoices):
     USER = "user"
     API_KEY = "api_key", "API key"
+    PORTAL = "portal"  # a subscriber, in the portal
     COMMAND = "command"  # of manage.py
     ANGARIUM = "angarium", "Angarium"  # by itself, as in a worker
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whoever makes a change; an API key's id is its prefix. The history has these as columns."""
+    """Whoever makes a change; an API key's id is its prefix, the portal's the subscriber's.
+
+    The history has these as columns.
+    """
 
     actor_kind: ActorKind = ActorKind.ANGARIUM
     actor_id: str = ""

@@ -137,6 +137,7 @@ class HistoryEntry(models.Model):
         """Who it was, in words."""
         words = {
             ActorKind.API_KEY: f"{self.actor_name} (API key {self.actor_id})",
+            ActorKind.PORTAL: f"{self.actor_name} (portal)",
             ActorKind.COMMAND: f"manage.py {self.actor_name}",
             ActorKind.ANGARIUM: "Angarium",
         }

@@ -1,5 +1,6 @@
 from deliveries.api import views
 from deliveries.api.feed import FeedViewSet
+from deliveries.api.portal import PortalViewSet
 from deliveries.api.testing import TestEventViewSet
 from subscriptions.api.routers import Router
 
@@ -9,5 +10,6 @@ router.register("deliveries", views.DeliveryViewSet)
 router.register("dead-letters", views.DeadLetterViewSet)
 router.register("endpoints", TestEventViewSet)
 router.register("subscribers", FeedViewSet)
+router.register("subscribers", PortalViewSet, "portal-access")
 
 urlpatterns = router.urls
