@@ -2,6 +2,7 @@
 # make test     the whole test suite, on real servers
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make bench-retention  whether partitions by time would pay
 # make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
 PYTHON ?= python3
@@ -9,7 +10,7 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test bench profile docs check audit format lock clean
+.PHONY: demo test bench bench-retention profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -19,6 +20,9 @@ test: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-retention: .venv/installed
+	$(BIN)/python -m tests.bench.partitions $(ARGS)
 
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)

@@ -14,6 +14,7 @@ from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
 from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -22,8 +23,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from deliveries import operations
+from deliveries import dead_letter_export, operations
+from deliveries.exporting import download
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.subscriber_admin import WholeSubscriberAdmin as WholeSubscriberAdmin
 from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from deliveries.try_form import ASKED, TryForm
 from deliveries.trying import Trial, latest, try_on_events, try_on_example
@@ -357,16 +360,17 @@ class DeliveryAdmin(HistoryAdmin):
         self.report(request, len(operation(chosen)), len(chosen), done)
 
 
-class OpenFilter(admin.SimpleListFilter):
+class ResolutionFilter(admin.SimpleListFilter):
     title = parameter_name = "resolution"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("open", "open"), ("resolved", "resolved")]
+        became = [(value, value) for value in DeadLetter.Resolution.values]
+        return [("open", "open"), ("resolved", "resolved"), *became]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        is_open = Q(resolution="")
-        by_choice = {"open": is_open, "resolved": ~is_open}
-        return queryset.filter(by_choice.get(self.value() or "", Q()))
+        asked, is_open = self.value(), Q(resolution="")
+        by_choice = {None: Q(), "open": is_open, "resolved": ~is_open}
+        return queryset.filter(by_choice.get(asked, Q(resolution=asked)))
 
 
 @admin.register(DeadLetter)
@@ -379,18 +383,21 @@ class DeadLetterAdmin(HistoryAdmin):
         "died",
         "how_it_is",
     ]
-    list_filter = [OpenFilter, "reason", CreatedFilter]
-    search_fields = ["delivery__event__type__exact", "last_error"]
+    list_filter = [ResolutionFilter, "reason", SubscriberFilter, CreatedFilter]
+    sortable_by = ()
+    search_fields = ["event_type__exact", "last_error"]
     search_help_text = (
-        "By event type, last error, or the full id of a dead letter, delivery, event or endpoint."
+        "By event type, last error, or the full id of a dead letter, delivery, event, endpoint or "
+        "subscriber."
     )
     id_lookups = {
         "dead": "pk",
         "dlv": "delivery",
         "evt": "delivery__event",
-        "ep": "delivery__endpoint",
+        "ep": "endpoint",
+        "sub": "subscriber",
     }
-    actions = ["redrive", "discard"]
+    actions = ["redrive", "discard", "export_csv", "export_json_lines"]
     fields = [
         "id",
         "delivery",
@@ -404,23 +411,16 @@ class DeadLetterAdmin(HistoryAdmin):
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        letters = super().get_queryset(request)
-        return letters.select_related("delivery__event", "delivery__endpoint").defer(
-            "delivery__event__payload"
-        )
+        return super().get_queryset(request).select_related("endpoint")
+
+    @property
+    def media(self) -> Media:
+        return super().media + SubscriberForm().media
 
     def history_of(self, obj: DeadLetter) -> QuerySet[HistoryEntry]:
         return HistoryEntry.objects.filter(
             kind=HistoryEntry.Kind.DELIVERY, object_id=obj.delivery_id
         )
-
-    @admin.display
-    def event_type(self, letter: DeadLetter) -> str:
-        return letter.delivery.event.type
-
-    @admin.display
-    def endpoint(self, letter: DeadLetter) -> str:
-        return letter.delivery.endpoint.url
 
     @admin.display(description="last error")
     def error(self, letter: DeadLetter) -> str:
@@ -443,6 +443,22 @@ class DeadLetterAdmin(HistoryAdmin):
     @admin.action(description="Discard what is open", permissions=["change"])
     def discard(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> None:
         self._operate(request, letters, operations.discard, "discarded")
+
+    @admin.action(description="Export as CSV", permissions=["change"])
+    def export_csv(self, request: HttpRequest, letters: QuerySet[DeadLetter]) -> HttpResponseBase:
+        return self._export(letters, "csv")
+
+    @admin.action(description="Export as lines of JSON", permissions=["change"])
+    def export_json_lines(
+        self, request: HttpRequest, letters: QuerySet[DeadLetter]
+    ) -> HttpResponseBase:
+        return self._export(letters, "ndjson")
+
+    def _export(
+        self, letters: QuerySet[DeadLetter], form: dead_letter_export.Format
+    ) -> HttpResponseBase:
+        lines = dead_letter_export.export(letters, form)
+        return download(lines, f"dead-letters.{form}", dead_letter_export.CONTENT_TYPES[form])
 
     def _operate(
         self, request: HttpRequest, letters: QuerySet[DeadLetter], operation: Operation, done: str

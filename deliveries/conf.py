@@ -69,8 +69,13 @@ class DeliverySettings:
     sweep_chunks: int = 20
     """How many chunks a sweep takes in one run."""
 
+    recovery_rate: float = 10.0
+    """How many dead letters of one endpoint are redriven by themselves in a second."""
+
     event_retention: float = 90 * DAY
     """Events older than this are dropped, with their deliveries, once all of those have ended."""
+    attempt_retention: float = 30 * DAY
+    """Attempts older than this are dropped, though their deliveries are kept for longer."""
     dead_letter_retention: float = 30 * DAY
     """Dead letters older than this are given up: their deliveries are discarded."""
     held_retention: float = 30 * DAY

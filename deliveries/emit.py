@@ -135,7 +135,7 @@ def _subscriber_id(subscriber: Subscriber | str | None) -> str | None:
     if isinstance(subscriber, Subscriber):
         return subscriber.pk
     try:
-        known = Subscriber.objects.filter(pk=subscriber).exists()
+        known = Subscriber.objects.staying().filter(pk=subscriber).exists()
     except ValidationError as error:
         raise InvalidEvent("subscriber", error.messages[0]) from error
     if not known:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -312,6 +313,14 @@ class DeadLetter(models.Model):
 
     id = IdField(prefix="dead")
     delivery = models.ForeignKey(Delivery, models.CASCADE, related_name="dead_letters")
+    # The delivery's own, kept here for the indexes; a trigger fills them in from there.
+    endpoint = models.ForeignKey(
+        Endpoint, models.PROTECT, editable=False, related_name="+", db_index=False
+    )
+    subscriber = models.ForeignKey(
+        Subscriber, models.PROTECT, editable=False, related_name="+", db_index=False
+    )
+    event_type = models.CharField(max_length=MAX_LENGTH, editable=False)
     reason = models.CharField(max_length=20, choices=Reason)
     last_error = models.TextField(blank=True)
     died_at = models.DateTimeField()
@@ -337,11 +346,94 @@ class DeadLetter(models.Model):
                 name="dead_letter_open",
                 fields=["died_at"],
                 condition=models.Q(resolution=""),
-            )
+            ),
+            models.Index(name="dead_letter_by_resolution", fields=["resolution", "-id"]),
+            models.Index(name="dead_letter_by_endpoint", fields=["endpoint", "resolution", "-id"]),
+            models.Index(
+                name="dead_letter_by_subscriber", fields=["subscriber", "resolution", "-id"]
+            ),
+            models.Index(name="dead_letter_by_type", fields=["event_type", "resolution", "-id"]),
+            models.Index(name="dead_letter_by_reason", fields=["reason", "resolution", "-id"]),
+            models.Index(
+                name="dead_letter_to_recover",
+                fields=["endpoint", "id"],
+                condition=models.Q(resolution="", reason="exhausted"),
+            ),
+            models.Index(
+                name="dead_letter_recovered",
+                fields=["resolved_at"],
+                condition=models.Q(resolution="recovered"),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.delivery_id}: {self.get_reason_display()}"
+
+
+class DeadLetterJob(models.Model):
+    """A redrive or discard of all dead letters that match, however many; done chunk by chunk."""
+
+    class Action(models.TextChoices):
+        REDRIVE = "redrive"
+        DISCARD = "discard"
+
+    id = IdField(prefix="job")
+    action = models.CharField(max_length=10, choices=Action)
+    selection = models.JSONField(
+        encoder=DjangoJSONEncoder, help_text="Which open dead letters are meant, as look-ups."
+    )
+    subscriber = models.ForeignKey(
+        Subscriber,
+        models.CASCADE,
+        null=True,
+        help_text="Whose API key asked for it, if that was bound to one.",
+    )
+    after = models.UUIDField(null=True, help_text="The last dead letter that it has come to.")
+    up_to = models.UUIDField(help_text="Those that came later are not meant.")
+    matched = models.PositiveBigIntegerField(help_text="How many there were at the start.")
+    changed = models.PositiveBigIntegerField(default=0, help_text="How many it has changed.")
+    asked_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "job on dead letters"
+        verbose_name_plural = "jobs on dead letters"
+        default_permissions = ["view"]
+        indexes = [
+            models.Index(
+                name="dead_letter_job_to_do",
+                fields=["id"],
+                condition=models.Q(ended_at__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.id}"
+
+
+class Erasure(models.Model):
+    """That a subscriber is erased, with all that is its own. It outlives it, and has no name."""
+
+    id = IdField(prefix="ers")
+    # Not a foreign key: it will be gone.
+    subscriber = models.CharField(max_length=36, unique=True)
+    asked_at = models.DateTimeField(auto_now_add=True)
+    deliveries = models.PositiveBigIntegerField(default=0, help_text="How many were erased.")
+    events = models.PositiveBigIntegerField(default=0, help_text="How many were erased.")
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        default_permissions = ["view"]
+        indexes = [
+            models.Index(
+                name="erasure_to_do", fields=["id"], condition=models.Q(ended_at__isnull=True)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subscriber} {'erased' if self.ended_at else 'is being erased'}"
 
 
 class OperationalNoticeManager(models.Manager["OperationalNotice"]):

@@ -75,13 +75,19 @@ def retry_now(deliveries: Collection[UUID]) -> list[UUID]:
 def redrive(
     deliveries: Collection[UUID],
     resolution: DeadLetter.Resolution = DeadLetter.Resolution.REDRIVEN,
+    *,
+    noted: bool = True,
 ) -> list[UUID]:
-    """Send dead deliveries again, with the whole retry schedule before them; returns which."""
+    """Send dead deliveries again, with the whole retry schedule before them; returns which.
+
+    Not `noted` where the history has an entry of the decision already.
+    """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
         rows = cursor.fetchall()
         redriven = [delivery for delivery, *_ in rows]
-        _note(resolution, redriven)
+        if noted:
+            _note(resolution, redriven)
         pending = [delivery for delivery, state, *_ in rows if state == "pending"]
         gathering = {endpoint for _, state, endpoint, _ in rows if state == "gathering"}
         queues = [(endpoint, key) for _, state, endpoint, key in rows if state == "queued"]
@@ -94,13 +100,16 @@ def redrive(
 def discard(
     deliveries: Collection[UUID],
     resolution: DeadLetter.Resolution = DeadLetter.Resolution.DISCARDED,
+    *,
+    noted: bool = True,
 ) -> list[UUID]:
     """Give deliveries up that have not been delivered; returns which they were."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(DISCARD, {"ids": list(deliveries), "resolution": resolution.value})
         rows = cursor.fetchall()
         discarded = [delivery for delivery, *_ in rows]
-        _note(resolution, discarded)
+        if noted:
+            _note(resolution, discarded)
         queues = [(endpoint, key) for _, endpoint, key in rows if key is not None]
         transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
     return discarded

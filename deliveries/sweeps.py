@@ -5,18 +5,19 @@ once do no harm; each returns how many rows it took.
 """
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from math import ceil
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from deliveries import batching, bell, handshakes, operational, operations, ordering
+from deliveries.chunks import in_chunks as _in_chunks
+from deliveries.chunks import rows as _rows
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
@@ -142,22 +143,58 @@ HELD_TOO_LONG = """
  RETURNING delivery_id
 """
 
-RECOVERED_DEAD_LETTERS = """
-    SELECT letter.delivery_id
+# The next of an endpoint's that are redriven by themselves: each once, in no order, and only where
+# a later delivery has arrived.
+TO_RECOVER = """
+    SELECT letter.id, letter.delivery_id
       FROM deliveries_deadletter letter
       JOIN deliveries_delivery delivery ON delivery.id = letter.delivery_id
-      JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
-     WHERE letter.resolution = ''
-       AND letter.reason = 'exhausted'
-       AND endpoint.state = 'active'
-       AND endpoint.failing_since IS NULL
-       AND endpoint.last_success_at > letter.died_at
+     WHERE letter.endpoint_id = endpoint.id
+       AND letter.resolution = '' AND letter.reason = 'exhausted'
+       AND letter.died_at < endpoint.last_success_at
        AND delivery.ordering_key IS NULL
        AND NOT EXISTS (SELECT FROM deliveries_deadletter earlier
                         WHERE earlier.delivery_id = letter.delivery_id
                           AND earlier.resolution = 'recovered')
-     ORDER BY delivery.id LIMIT %(limit)s
-       FOR NO KEY UPDATE OF delivery SKIP LOCKED
+     ORDER BY letter.id
+"""
+
+# From one endpoint that has some to the next, through the index. What there is room for is dealt
+# out evenly among those that work again, in an order that is another each time; of each no more
+# than is left of its rate for a minute.
+RECOVERED_DEAD_LETTERS = f"""
+    WITH RECURSIVE step (endpoint) AS (
+        (SELECT endpoint_id FROM deliveries_deadletter
+          WHERE resolution = '' AND reason = 'exhausted' ORDER BY endpoint_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT endpoint_id FROM deliveries_deadletter
+                 WHERE resolution = '' AND reason = 'exhausted' AND endpoint_id > step.endpoint
+                 ORDER BY endpoint_id LIMIT 1)
+          FROM step WHERE step.endpoint IS NOT NULL
+    ), lately AS (
+        SELECT endpoint_id, count(*) FROM deliveries_deadletter
+         WHERE resolution = 'recovered' AND resolved_at > now() - interval '1 minute'
+         GROUP BY endpoint_id
+    ), healthy AS (
+        SELECT endpoint.id, endpoint.last_success_at,
+               %(a_minute)s - coalesce(lately.count, 0) AS allowed,
+               count(*) OVER () AS endpoints
+          FROM step
+          JOIN subscriptions_endpoint endpoint ON endpoint.id = step.endpoint
+          LEFT JOIN lately ON lately.endpoint_id = endpoint.id
+         WHERE endpoint.state = 'active' AND endpoint.failing_since IS NULL
+           AND EXISTS ({TO_RECOVER} LIMIT 1)
+         ORDER BY random()
+    )
+    SELECT mine.delivery_id
+      FROM healthy endpoint
+     CROSS JOIN LATERAL (
+        SELECT delivery_id, row_number() OVER (ORDER BY id) AS place
+          FROM ({TO_RECOVER}
+                 LIMIT greatest(0, least(allowed, ceil(%(limit)s::float8 / endpoints)))) next
+     ) mine
+     ORDER BY mine.place
+     LIMIT %(limit)s
 """
 
 OLD_DEAD_LETTERS = """
@@ -169,27 +206,6 @@ OLD_DEAD_LETTERS = """
      ORDER BY delivery.id LIMIT %(limit)s
        FOR NO KEY UPDATE OF delivery SKIP LOCKED
 """
-
-OLD_EVENTS = """
-    SELECT id FROM deliveries_event event
-     WHERE id < %(oldest_kept)s
-       AND fanned_out_at IS NOT NULL
-       AND NOT EXISTS (SELECT FROM deliveries_delivery delivery
-                        WHERE delivery.event_id = event.id AND delivery.ended_at IS NULL)
-     ORDER BY id LIMIT %(limit)s
-       FOR UPDATE SKIP LOCKED
-"""
-
-DROP_EVENTS = (
-    """UPDATE deliveries_delivery member SET lead_id = NULL FROM deliveries_delivery lead
-        WHERE member.lead_id = lead.id AND lead.event_id = ANY(%s)""",
-    """DELETE FROM deliveries_attempt USING deliveries_delivery delivery
-        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
-    """DELETE FROM deliveries_deadletter USING deliveries_delivery delivery
-        WHERE delivery_id = delivery.id AND delivery.event_id = ANY(%s)""",
-    "DELETE FROM deliveries_delivery WHERE event_id = ANY(%s)",
-    "DELETE FROM deliveries_event WHERE id = ANY(%s)",
-)
 
 
 def due() -> int:
@@ -310,15 +326,19 @@ def held_too_long() -> int:
 
 
 def recovered_dead_letters() -> int:
-    """Redrive, once each, the dead letters whose endpoint has since taken another delivery."""
+    """Redrive, once each, the dead letters whose endpoint has since taken another delivery.
 
-    def chunk(limit: int) -> int:
-        with transaction.atomic():
-            recovered = [delivery for (delivery,) in _rows(RECOVERED_DEAD_LETTERS, limit)]
-            operations.redrive(recovered, DeadLetter.Resolution.RECOVERED)
-        return len(recovered)
-
-    return _in_chunks(chunk, at_most=bell.room())
+    Of one endpoint at most RECOVERY_RATE a second, however many it has; none waits for another's.
+    """
+    settings = part(DeliverySettings)
+    room = min(settings.sweep_chunk * settings.sweep_chunks, bell.room())
+    a_minute = ceil(60 * settings.recovery_rate)
+    found = [delivery for (delivery,) in _rows(RECOVERED_DEAD_LETTERS, room, a_minute=a_minute)]
+    redriven = 0
+    for start in range(0, len(found), settings.sweep_chunk):
+        chunk = found[start : start + settings.sweep_chunk]
+        redriven += len(operations.redrive(chunk, DeadLetter.Resolution.RECOVERED))
+    return redriven
 
 
 def old_dead_letters() -> int:
@@ -361,20 +381,6 @@ def old_history() -> int:
     return _in_chunks(lambda limit: HistoryEntry.objects.drop_before(oldest, limit))
 
 
-def old_events() -> int:
-    """Drop events older than EVENT_RETENTION, with all that hangs on them, once all has ended."""
-    oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).event_retention)
-
-    def chunk(limit: int) -> int:
-        with transaction.atomic(), connection.cursor() as cursor:
-            rows = _rows(OLD_EVENTS, limit, oldest_kept=lowest_uuid_at(oldest))
-            for statement in DROP_EVENTS:
-                cursor.execute(statement, [[event for (event,) in rows]])
-        return len(rows)
-
-    return _in_chunks(chunk)
-
-
 def _ring_in_chunks(statement: str) -> int:
     def chunk(limit: int) -> int:
         deliveries: list[UUID] = [
@@ -385,26 +391,3 @@ def _ring_in_chunks(statement: str) -> int:
         return len(deliveries)
 
     return _in_chunks(chunk, at_most=bell.room())
-
-
-def _in_chunks(take: Callable[[int], int], at_most: int | None = None) -> int:
-    """Call `take(limit)` until it finds less than it may, or the run has done its share."""
-    settings = part(DeliverySettings)
-    share = settings.sweep_chunk * settings.sweep_chunks
-    left = share if at_most is None else min(share, at_most)
-    taken = 0
-    while left > 0:
-        limit = min(settings.sweep_chunk, left)
-        found = take(limit)
-        taken += found
-        left -= found
-        if found < limit:
-            break
-    return taken
-
-
-def _rows(statement: str, limit: int, **parameters: Any) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, {"limit": limit, **parameters})
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows

@@ -5,7 +5,16 @@ from typing import Any
 
 from celery import Task, shared_task
 
-from deliveries import batching, bell, handshakes, plain_lane, sweeps
+from deliveries import (
+    batching,
+    bell,
+    dead_letters,
+    erasing,
+    handshakes,
+    plain_lane,
+    retention,
+    sweeps,
+)
 from deliveries.fan_out import fan_out_chunk
 from subscriptions.ids import to_uuid
 
@@ -90,5 +99,20 @@ def sweep_expired() -> None:
     sweeps.held_too_long()
     sweeps.expired_secrets()
     sweeps.expired_portal_sessions()
-    sweeps.old_events()
     sweeps.old_history()
+    retention.deleted_endpoints()
+    retention.ended_jobs()
+
+
+@shared_task(name="deliveries.sweep_old", ignore_result=True)
+def sweep_old() -> None:
+    """Drop the events and attempts that are past their retention."""
+    retention.old_attempts()
+    retention.old_events()
+
+
+@shared_task(name="deliveries.sweep_jobs", ignore_result=True)
+def sweep_jobs() -> None:
+    """Carry on with what was asked for and is more than a request can do."""
+    dead_letters.carry_on_all()
+    erasing.carry_on_all()

@@ -61,6 +61,7 @@ class HistoryEntry(models.Model):
         RECOVERED = "recovered"  # the same, by Angarium, as their endpoint works again
         DISCARDED = "discarded"  # deliveries that had not arrived
         DROPPED = "dropped"  # the same, by Angarium, past their retention
+        ERASED = "erased"  # a subscriber, with all that was its own
 
     class Kind(models.TextChoices):
         SUBSCRIBER = "subscriber"

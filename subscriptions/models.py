@@ -87,6 +87,7 @@ class ApiKey(AbstractAPIKey):
         null=True,
         blank=True,
         related_name="api_keys",
+        limit_choices_to={"erasing_since": None},
         help_text="The one subscriber that it sees and emits for; every subscriber, where empty.",
     )
     rate = models.CharField(
@@ -203,6 +204,12 @@ class EventType(models.Model):
             raise ValidationError({"example": f"It breaks the schema: {fault}."})
 
 
+class SubscriberQuerySet(models.QuerySet["Subscriber"]):
+    def staying(self) -> Self:
+        """Those that are not being erased."""
+        return self.filter(erasing_since=None)
+
+
 class Subscriber(models.Model):
     """A customer, or whoever else owns endpoints."""
 
@@ -228,6 +235,11 @@ class Subscriber(models.Model):
         "events (endpoint.disabled, delivery.dead, ...), and cause none.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
+    erasing_since = models.DateTimeField(
+        null=True, editable=False, help_text="When it was asked to be erased with all its own."
+    )
+
+    objects = SubscriberQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
@@ -283,7 +295,12 @@ class Endpoint(models.Model):
         DELETED = "deleted"  # kept for the record; its deliveries are discarded
 
     id = IdField(prefix="ep")
-    subscriber = models.ForeignKey(Subscriber, models.PROTECT, related_name="endpoints")
+    subscriber = models.ForeignKey(
+        Subscriber,
+        models.PROTECT,
+        related_name="endpoints",
+        limit_choices_to={"erasing_since": None},
+    )
     url = models.CharField("URL", max_length=2048, validators=[check_endpoint_url])
     description = models.CharField(max_length=500, blank=True, validators=[refuse_hidden])
     state = models.CharField(max_length=10, choices=State, default=State.ACTIVE)

@@ -26,7 +26,8 @@ class LinkRefused(Exception):
 
 class PortalSessionQuerySet(models.QuerySet["PortalSession"]):
     def open(self) -> Self:
-        return self.filter(ended_at=None, expires_at__gt=Now())
+        """Those that let in; not those of a subscriber that is being erased."""
+        return self.filter(ended_at=None, expires_at__gt=Now(), subscriber__erasing_since=None)
 
     def end(self) -> int:
         """End those that are open, at once. Returns how many."""

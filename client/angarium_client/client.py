@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from angarium_client.shapes import (
     ChangedEndpoint,
-    Count,
     DeadLetter,
+    DeadLetterJob,
     Delivery,
     DeliveryDetail,
     Endpoint,
@@ -133,13 +133,21 @@ class Angarium:
         wanted = {"endpoint": endpoint, "reason": reason, "resolution": resolution}
         return self._api.pages("dead-letters/", wanted)
 
-    def redrive(self, **selection: Any) -> Count:
-        """Redrive some of the open dead letters that are meant: `endpoint`, `reason`, `ids`."""
-        return cast("Count", self._api.post("dead-letters/redrive/", selection))
+    def redrive(self, **selection: Any) -> DeadLetterJob:
+        """Redrive all open dead letters that are meant: by `endpoint`, `subscriber`, `event_type`,
+        `reason`, `died_after`, `died_before` or `ids`; with dry_run=True count them.
 
-    def discard_dead_letters(self, **selection: Any) -> Count:
-        """Discard some of the open dead letters that are meant, as for `redrive`."""
-        return cast("Count", self._api.post("dead-letters/discard/", selection))
+        Of many some are done when it returns, and the rest follows: see `dead_letter_job`.
+        """
+        return cast("DeadLetterJob", self._api.post("dead-letters/redrive/", selection))
+
+    def discard_dead_letters(self, **selection: Any) -> DeadLetterJob:
+        """Discard all open dead letters that are meant, as for `redrive`."""
+        return cast("DeadLetterJob", self._api.post("dead-letters/discard/", selection))
+
+    def dead_letter_job(self, id: str) -> DeadLetterJob:
+        """How far a redrive or discard of many has come; it is over when it has `ended_at`."""
+        return cast("DeadLetterJob", self._api.get(f"dead-letter-jobs/{id}/"))
 
     # Subscribers and endpoints
 

@@ -60,7 +60,9 @@ class DeadLetter(TypedDict):
     id: str
     delivery: str
     event: str
+    event_type: str
     endpoint: str
+    subscriber: str
     reason: str
     last_error: str
     died_at: str
@@ -68,9 +70,13 @@ class DeadLetter(TypedDict):
     resolved_at: str | None
 
 
-class Count(TypedDict):
-    count: int
-    more: bool
+class DeadLetterJob(TypedDict):
+    id: str | None
+    action: str
+    matched: int
+    changed: int
+    asked_at: str | None
+    ended_at: str | None
 
 
 class Subscriber(TypedDict):

@@ -36,7 +36,7 @@ class EndedSerializer(serializers.Serializer[Any]):
 class PortalViewSet(ApiViewSet[Subscriber]):
     """Who may enter a subscriber's portal."""
 
-    queryset = Subscriber.objects.all()
+    queryset = Subscriber.objects.staying()
     owner = "pk"
     scopes = {"portal_link": ApiKey.Scope.MANAGE, "end_portal_sessions": ApiKey.Scope.MANAGE}
     serializer_class = PortalLinkSerializer

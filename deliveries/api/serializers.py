@@ -8,7 +8,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from deliveries.emit import MAX_KEY
-from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.models import Attempt, DeadLetter, DeadLetterJob, Delivery, Event
 from deliveries.trying import LATEST, VALUE_SHOWN, Trial
 from subscriptions.api.access import subscriber_of, visible
 from subscriptions.api.fields import Channels, EventTypeName, Id, OwnRow
@@ -20,7 +20,7 @@ SHOWN = 100
 """So many deliveries of an event, and attempts at a delivery, are shown with it."""
 
 BULK = 1000
-"""So many dead letters are redriven or discarded in one request."""
+"""So many dead letters may be named one by one."""
 
 OPEN = "open"
 """The resolution of a dead letter that has none."""
@@ -91,7 +91,7 @@ class NewEventSerializer(Strict):
     )
     subscriber = OwnRow(
         owner="pk",
-        queryset=Subscriber.objects.all(),
+        queryset=Subscriber.objects.staying(),
         allow_null=True,
         default=None,
         help_text="Whose endpoints get it; everybody's that asked for such events, if left out. "
@@ -222,7 +222,6 @@ class DeliveryFilters(Strict):
 
 class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
     event = Id("evt", source="delivery.event_id", read_only=True)
-    endpoint = Id("ep", source="delivery.endpoint_id", read_only=True)
     resolution = serializers.SerializerMethodField()
 
     class Meta:
@@ -231,7 +230,9 @@ class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
             "id",
             "delivery",
             "event",
+            "event_type",
             "endpoint",
+            "subscriber",
             "reason",
             "last_error",
             "died_at",
@@ -245,9 +246,22 @@ class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):
         return letter.resolution or OPEN
 
 
-class DeadLetterFilters(Strict):
-    endpoint = Id("ep", required=False, source="delivery__endpoint")
+class DeadLetterCriteria(Strict):
+    """What dead letters may have in common."""
+
+    endpoint = Id("ep", required=False)
+    subscriber = Id("sub", required=False)
+    event_type = EventTypeName(required=False)
     reason = serializers.ChoiceField(DeadLetter.Reason.choices, required=False)
+    died_after = serializers.DateTimeField(
+        required=False, source="died_at__gte", help_text="Those that died then or later."
+    )
+    died_before = serializers.DateTimeField(
+        required=False, source="died_at__lt", help_text="Those that had died before then."
+    )
+
+
+class DeadLetterFilters(DeadLetterCriteria):
     resolution = serializers.ChoiceField([OPEN, *DeadLetter.Resolution.values, ANY], default=OPEN)
 
     def validate(self, filters: dict[str, Any]) -> dict[str, Any]:
@@ -257,23 +271,37 @@ class DeadLetterFilters(Strict):
         return {**filters, "resolution": "" if resolution == OPEN else resolution}
 
 
-class DeadLetterSelectionSerializer(Strict):
+class DeadLetterExportFilters(DeadLetterFilters):
+    format = serializers.ChoiceField(["ndjson", "csv"], default="ndjson")
+
+
+class DeadLetterSelectionSerializer(DeadLetterCriteria):
     """Which open dead letters are meant: those that have all that is said."""
 
-    endpoint = Id("ep", required=False, source="delivery__endpoint")
-    reason = serializers.ChoiceField(DeadLetter.Reason.choices, required=False)
     ids = serializers.ListField(
         child=Id("dead"), allow_empty=False, max_length=BULK, required=False, source="id__in"
     )
+    dry_run = serializers.BooleanField(
+        default=False, help_text="Count them, and change nothing.", write_only=True
+    )
 
     def validate(self, selection: dict[str, Any]) -> dict[str, Any]:
-        if not selection:
-            raise serializers.ValidationError("Say which are meant: by endpoint, reason or ids.")
+        if not set(selection) - {"dry_run"}:
+            raise serializers.ValidationError(
+                "Say which are meant: by endpoint, subscriber, event_type, reason, died_after, "
+                "died_before or ids."
+            )
         return selection
 
 
-class CountSerializer(serializers.Serializer[Any]):
-    count = serializers.IntegerField(help_text="How many were changed.")
-    more = serializers.BooleanField(
-        help_text=f"Whether more of them are left; {BULK} are the limit of one request."
-    )
+class DeadLetterJobSerializer(serializers.ModelSerializer[DeadLetterJob]):
+    id = Id("job", allow_null=True, read_only=True, help_text="Null for a dry run.")
+
+    class Meta:
+        model = DeadLetterJob
+        fields = ["id", "action", "matched", "changed", "asked_at", "ended_at"]
+        read_only_fields = fields
+        extra_kwargs = {
+            "asked_at": {"allow_null": True},
+            "ended_at": {"help_text": "Null while there is more to be done."},
+        }

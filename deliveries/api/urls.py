@@ -1,4 +1,5 @@
 from deliveries.api import views
+from deliveries.api.erasures import ErasureViewSet, WholeSubscriberViewSet
 from deliveries.api.feed import FeedViewSet
 from deliveries.api.portal import PortalViewSet
 from deliveries.api.testing import TestEventViewSet
@@ -8,8 +9,11 @@ router = Router()
 router.register("events", views.EventViewSet, "event")
 router.register("deliveries", views.DeliveryViewSet)
 router.register("dead-letters", views.DeadLetterViewSet)
+router.register("dead-letter-jobs", views.DeadLetterJobViewSet)
+router.register("erasures", ErasureViewSet)
 router.register("endpoints", TestEventViewSet)
 router.register("subscribers", FeedViewSet)
 router.register("subscribers", PortalViewSet, "portal-access")
+router.register("subscribers", WholeSubscriberViewSet, "whole-subscriber")
 
 urlpatterns = router.urls

@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
 from drf_spectacular.utils import (
     OpenApiExample,
     OpenApiParameter,
@@ -19,11 +20,11 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from deliveries import operations
+from deliveries import dead_letter_export, dead_letters, operations
 from deliveries.api.serializers import (
-    BULK,
-    CountSerializer,
+    DeadLetterExportFilters,
     DeadLetterFilters,
+    DeadLetterJobSerializer,
     DeadLetterSelectionSerializer,
     DeadLetterSerializer,
     DeliveryDetailSerializer,
@@ -36,12 +37,16 @@ from deliveries.api.serializers import (
     TrialsSerializer,
     TrySerializer,
 )
+from deliveries.api.streaming import NoNegotiation
 from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
-from deliveries.models import DeadLetter, Delivery, Event
+from deliveries.exporting import download
+from deliveries.models import DeadLetter, DeadLetterJob, Delivery, Event
 from deliveries.trying import latest, try_on_events, try_on_example
+from subscriptions.api.access import subscriber_of
 from subscriptions.api.errors import Conflict, Unprocessable
 from subscriptions.api.schema import FIELDS, conflict
+from subscriptions.api.serializers import Strict
 from subscriptions.api.viewsets import ApiViewSet
 from subscriptions.event_types import UnknownEventType
 from subscriptions.explaining import Occurrence
@@ -258,12 +263,24 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
         return State(self.get_object().state)
 
 
+OF_AN_OUTAGE = {
+    "endpoint": "ep_019b1f5e6c2a7d10a3c4e5f60718293a",
+    "reason": "exhausted",
+    "died_after": "2026-07-01T12:00:00Z",
+}
 IN_BULK: dict[str, Any] = {
-    "description": "Those that are open and have all that is said in the body, oldest first.",
+    "description": "All that are open and have what is said in the body, oldest first, however "
+    "many they are. Some hundred are done at once; the rest follows, which the job tells of.",
     "request": DeadLetterSelectionSerializer,
-    "responses": {200: CountSerializer},
+    "responses": {
+        200: OpenApiResponse(DeadLetterJobSerializer, "It is done, or was a dry run."),
+        202: OpenApiResponse(DeadLetterJobSerializer, "There are more, which follow."),
+    },
     "examples": [
-        OpenApiExample("All of an outage", request_only=True, value={"reason": "exhausted"})
+        OpenApiExample("All of an endpoint's outage", request_only=True, value=OF_AN_OUTAGE),
+        OpenApiExample(
+            "How many that would be", request_only=True, value={**OF_AN_OUTAGE, "dry_run": True}
+        ),
     ],
 }
 
@@ -280,7 +297,7 @@ class DeadLetterViewSet(ApiViewSet[DeadLetter], ReadOnlyModelViewSet[DeadLetter]
     """Why deliveries were given up, and what became of them."""
 
     queryset = DeadLetter.objects.select_related("delivery")
-    owner = "delivery__endpoint__subscriber"
+    owner = "subscriber"
     scopes = {
         "list": Scope.READ,
         "retrieve": Scope.READ,
@@ -288,6 +305,7 @@ class DeadLetterViewSet(ApiViewSet[DeadLetter], ReadOnlyModelViewSet[DeadLetter]
         "discard": Scope.MANAGE,
         "redrive_many": Scope.MANAGE,
         "discard_many": Scope.MANAGE,
+        "export": Scope.READ,
     }
     serializer_class = DeadLetterSerializer
     filter_class = DeadLetterFilters
@@ -314,12 +332,12 @@ class DeadLetterViewSet(ApiViewSet[DeadLetter], ReadOnlyModelViewSet[DeadLetter]
     @extend_schema(summary="Redrive many", operation_id="dead_letters_redrive_many", **IN_BULK)
     @action(detail=False, methods=["post"], url_path="redrive")
     def redrive_many(self, request: Request) -> Response:
-        return self._resolve_many(request, operations.redrive)
+        return self._resolve_many(request, dead_letters.Action.REDRIVE)
 
     @extend_schema(summary="Discard many", operation_id="dead_letters_discard_many", **IN_BULK)
     @action(detail=False, methods=["post"], url_path="discard")
     def discard_many(self, request: Request) -> Response:
-        return self._resolve_many(request, operations.discard)
+        return self._resolve_many(request, dead_letters.Action.DISCARD)
 
     def _resolve(self, request: Request, pk: str, operation: Operation) -> Response:
         letter = self.get_object()
@@ -329,11 +347,51 @@ class DeadLetterViewSet(ApiViewSet[DeadLetter], ReadOnlyModelViewSet[DeadLetter]
             raise Conflict
         return self.retrieve(request, pk=pk)
 
-    def _resolve_many(self, request: Request, operation: Operation) -> Response:
-        selection = DeadLetterSelectionSerializer(data=request.data)
-        selection.is_valid(raise_exception=True)
-        letters = self.get_queryset().filter(resolution="", **selection.validated_data)
-        oldest = letters.order_by("id").values_list("delivery_id", flat=True)[: BULK + 1]
-        deliveries = [to_uuid(delivery) for delivery in oldest]
-        changed = operation(deliveries[:BULK])
-        return Response({"count": len(changed), "more": len(deliveries) > BULK})
+    @extend_schema(
+        summary="Export dead letters",
+        description="All that the filters leave, oldest first, each with its endpoint's URL and "
+        "its event's data, as lines of JSON or as CSV. In CSV a cell that a spreadsheet would take "
+        "for a formula begins with an apostrophe.",
+        parameters=[DeadLetterExportFilters],
+        responses={(200, "application/x-ndjson"): str, (200, "text/csv"): str},
+    )
+    @action(detail=False, content_negotiation_class=NoNegotiation)
+    def export(self, request: Request) -> StreamingHttpResponse:
+        asked = DeadLetterExportFilters(data=request.query_params.dict())
+        asked.is_valid(raise_exception=True)
+        filters = dict(asked.validated_data)
+        form = filters.pop("format")
+        lines = dead_letter_export.export(self.get_queryset().filter(**filters), form)
+        return download(lines, f"dead-letters.{form}", dead_letter_export.CONTENT_TYPES[form])
+
+    def _resolve_many(self, request: Request, act: dead_letters.Action) -> Response:
+        given = DeadLetterSelectionSerializer(data=request.data)
+        given.is_valid(raise_exception=True)
+        selection = dict(given.validated_data)
+        dry_run = selection.pop("dry_run")
+        bound_to = subscriber_of(request)
+        if bound_to is not None:
+            selection["endpoint__subscriber"] = bound_to
+        if dry_run:
+            nothing = DeadLetterJob(
+                action=act, matched=dead_letters.open_letters(selection).count()
+            )
+            return Response({**DeadLetterJobSerializer(nothing).data, "id": None})
+        job = dead_letters.begin(act, selection, subscriber=bound_to)
+        return Response(
+            DeadLetterJobSerializer(job).data, status=202 if job.ended_at is None else 200
+        )
+
+
+@extend_schema_view(
+    list=extend_schema(summary="List the redrives and discards of many"),
+    retrieve=extend_schema(summary="Show how far a redrive or discard of many has come"),
+)
+class DeadLetterJobViewSet(ApiViewSet[DeadLetterJob], ReadOnlyModelViewSet[DeadLetterJob]):
+    """What was asked for all dead letters that match."""
+
+    queryset = DeadLetterJob.objects.all()
+    owner = "subscriber"
+    scopes = {"list": Scope.READ, "retrieve": Scope.READ}
+    serializer_class = DeadLetterJobSerializer
+    filter_class = Strict

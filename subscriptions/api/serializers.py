@@ -358,7 +358,7 @@ class ChangedEndpointSerializer(EndpointSerializer):
 
 
 class NewEndpointSerializer(NewSecret, ChangedEndpointSerializer):
-    subscriber = OwnRow(owner="pk", queryset=Subscriber.objects.all())
+    subscriber = OwnRow(owner="pk", queryset=Subscriber.objects.staying())
     feed = serializers.BooleanField(
         default=False,
         write_only=True,

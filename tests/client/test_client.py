@@ -83,7 +83,12 @@ class TestDeadLetters:
         assert client.discard(first["id"])["state"] == "discarded"
         with pytest.raises(Conflict, match="This delivery was discarded"):
             client.discard(first["id"])
-        assert client.redrive(reason="exhausted") == {"count": 0, "more": False}
+        counted = client.redrive(reason="exhausted", dry_run=True)
+        assert (counted["id"], counted["matched"]) == (None, 0)
+        job = client.redrive(reason="exhausted")
+        assert job["id"] is not None
+        assert client.dead_letter_job(job["id"]) == job
+        assert (job["action"], job["changed"]) == ("redrive", 0)
         assert list(client.dead_letters()) == []
         assert Delivery.objects.count() == 3
 

@@ -107,6 +107,9 @@ class TestLists:
         assert (delivery["event"], delivery["state"]) == (event.pk, "pending")
         assert "pending" in run("delivery", delivery["id"]).output
         assert "None." in run("dead-letters", "list").output
+        counted = run("dead-letters", "redrive", "--reason", "exhausted", "--dry-run")
+        assert "0 would be redriven." in counted.output
+        assert "0 redriven." in run("dead-letters", "redrive", "--reason", "exhausted").output
         [subscriber] = lines(run("--json", "subscribers", "list"))
         assert subscriber["id"] == endpoint.subscriber_id
 

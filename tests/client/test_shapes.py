@@ -10,8 +10,8 @@ from tests.api_client import schema as schema
 COMPONENTS = {
     "Attempt": "Attempt",
     "ChangedEndpoint": "ChangedEndpoint",
-    "Count": "Count",
     "DeadLetter": "DeadLetter",
+    "DeadLetterJob": "DeadLetterJob",
     "Delivery": "Delivery",
     "DeliveryDetail": "DeliveryDetail",
     "DeliveryOfEvent": "DeliveryOfEvent",

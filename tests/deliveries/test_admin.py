@@ -281,6 +281,44 @@ def test_dead_letters_are_told_apart_by_whether_they_are_open(
     assert [letter.reason for letter in letters] == found  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("by", ["subscriber", "reason", "search", "resolution"])
+def test_dead_letters_are_found_by_what_they_have_in_common(
+    admin_client: Client, dead: Delivery, by: str
+) -> None:
+    stranger = Subscriber.objects.create(name="Croesus")
+    letter = dead.dead_letters.get()
+    query = {
+        "subscriber": {"subscriber": letter.subscriber_id},
+        "reason": {"reason__exact": "exhausted"},
+        "search": {"q": "made.once"},
+        "resolution": {"resolution": "open"},
+    }
+    other = {
+        "subscriber": {"subscriber": stranger.pk},
+        "reason": {"reason__exact": "gone"},
+        "search": {"q": "made.twice"},
+        "resolution": {"resolution": "recovered"},
+    }
+    assert listed(admin_client, DEAD_LETTERS, **query[by]) == [letter]
+    assert listed(admin_client, DEAD_LETTERS, **other[by]) == []
+
+
+@pytest.mark.parametrize(
+    ("action", "name"),
+    [("export_csv", "dead-letters.csv"), ("export_json_lines", "dead-letters.ndjson")],
+)
+def test_dead_letters_are_exported(
+    admin_client: Client, dead: Delivery, action: str, name: str
+) -> None:
+    letter = dead.dead_letters.get()
+    chosen = {"action": action, "_selected_action": [letter.pk]}
+    response = admin_client.post(DEAD_LETTERS, chosen)
+    assert name in response.headers["Content-Disposition"]
+    text = b"".join(response.streaming_content).decode()  # type: ignore[attr-defined]
+    assert letter.pk in text
+    assert dead.endpoint.url in text
+
+
 def page_of_test(endpoint: Endpoint) -> str:
     return reverse("admin:subscriptions_endpoint_test", args=[quote(endpoint.pk)])
 

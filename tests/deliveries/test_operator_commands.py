@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from deliveries.models import DeadLetter, Delivery
 from deliveries.status import status
-from subscriptions.models import Endpoint
+from subscriptions.models import Endpoint, Subscriber
 from tests.conftest import MakeEndpoint, Queue
 from tests.deliveries.conftest import MakeDelivery, states
 from tests.receiver import Answer, Receiver
@@ -126,7 +126,35 @@ class TestDeadLetters:
         assert run("dead_letters", "redrive", "--all", "--dry-run") == "would be redriven: 1\n"
         assert states() == {dead.pk: "dead"}
 
-    @pytest.mark.parametrize("do", ["redrive", "discard"])
+    @pytest.mark.parametrize(
+        ("option", "value"), [("--event-type", "made.once"), ("--subscriber", None)]
+    )
+    def test_they_are_chosen_by_what_they_have_in_common(
+        self, bury: Any, subscriber: Subscriber, option: str, value: str | None
+    ) -> None:
+        bury()
+        given = [option, value or subscriber.pk]
+        assert run("dead_letters", "redrive", *given, "--dry-run") == "would be redriven: 1\n"
+        none = [option, "made.twice" if value else "sub_" + "0" * 32]
+        assert run("dead_letters", "redrive", *none, "--dry-run") == "would be redriven: 0\n"
+
+    @pytest.mark.parametrize("limit", [2, 3, 100])
+    def test_more_than_a_chunk_of_them_are_redriven_as_far_as_the_limit(
+        self, bury: Any, monkeypatch: pytest.MonkeyPatch, limit: int
+    ) -> None:
+        monkeypatch.setattr("deliveries.exporting.PAGE", 2)
+        for _ in range(5):
+            bury()
+        told = run("dead_letters", "redrive", "--all", "--limit", str(limit))
+        assert told == f"redriven: {min(5, limit)}\n"
+
+    def test_they_are_exported(self, bury: Any) -> None:
+        dead = bury(error="=1+1")
+        [line] = run("dead_letters", "export", "--all").splitlines()
+        assert (json.loads(line)["delivery"], json.loads(line)["last_error"]) == (dead.pk, "=1+1")
+        assert "'=1+1" in run("dead_letters", "export", "--all", "--format", "csv")
+
+    @pytest.mark.parametrize("do", ["redrive", "discard", "export"])
     def test_nobody_does_that_to_all_by_mistake(self, bury: Any, do: str) -> None:
         dead = bury()
         with pytest.raises(CommandError, match="Say which are meant"):

@@ -181,6 +181,41 @@ def recover(delivery: Delivery) -> None:
     )
 
 
+def bury_many(endpoint: Endpoint, count: int) -> None:
+    """Dead letters of one endpoint, which has come back since."""
+    for n in range(count):
+        event = emit("made.often", {"n": n})
+        Delivery.objects.filter(event=event).exclude(endpoint=endpoint).delete()
+        bury(Delivery.objects.get(event=event))
+    recover(Delivery.objects.filter(endpoint=endpoint)[0])
+
+
+def bury_an_outage(endpoint: Endpoint, count: int) -> None:
+    """As many dead letters, written at once."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """WITH event AS (
+                   INSERT INTO deliveries_event (id, type, payload, occurred_at, created_at,
+                                                 delivery_count, fanned_out_at)
+                   SELECT gen_random_uuid(), 'made.often', '{}', now(), now(), 1, now()
+                     FROM generate_series(1, %s)
+                RETURNING id
+               )
+               INSERT INTO deliveries_delivery (id, event_id, endpoint_id, state, attempt_number,
+                                                round_start, created_at, ended_at)
+               SELECT gen_random_uuid(), id, %s, 'dead', 10, 0, now(), now() FROM event""",
+            [count, to_uuid(endpoint.pk)],
+        )
+        cursor.execute(
+            """INSERT INTO deliveries_deadletter (id, delivery_id, reason, last_error, died_at,
+                                                  resolution)
+               SELECT gen_random_uuid(), id, 'exhausted', '', now(), ''
+                 FROM deliveries_delivery WHERE endpoint_id = %s""",
+            [to_uuid(endpoint.pk)],
+        )
+    recover(Delivery.objects.filter(endpoint=endpoint)[0])
+
+
 class TestDeadLetters:
     def test_they_are_redriven_once_their_endpoint_has_recovered(
         self, make_delivery: MakeDelivery
@@ -230,6 +265,41 @@ class TestDeadLetters:
         Endpoint.objects.update(**health)
         assert sweeps.recovered_dead_letters() == 0
 
+    def test_those_of_one_endpoint_come_at_its_rate(
+        self, make_endpoint: MakeEndpoint, configure: Configure
+    ) -> None:
+        configure(RECOVERY_RATE=0.1)
+        bury_many(make_endpoint(), 20)
+        assert [sweeps.recovered_dead_letters() for _ in range(3)] == [6, 0, 0]
+        a_minute_ago = timezone.now() - timedelta(seconds=61)
+        DeadLetter.objects.filter(resolution="recovered").update(resolved_at=a_minute_ago)
+        assert sweeps.recovered_dead_letters() == 6
+
+    def test_fifty_thousand_of_one_endpoint_are_no_thundering_herd(
+        self, make_endpoint: MakeEndpoint
+    ) -> None:
+        many, few = make_endpoint(), make_endpoint()
+        bury_many(few, 3)
+        bury_an_outage(many, 50_000)
+        assert sweeps.recovered_dead_letters() == 603
+        pending = Delivery.objects.filter(state="pending")
+        assert (pending.count(), pending.filter(endpoint=few).count()) == (603, 3)
+        assert sweeps.recovered_dead_letters() == 0
+
+    def test_those_of_other_endpoints_do_not_wait_for_those_of_one(
+        self, make_endpoint: MakeEndpoint, configure: Configure, queue: Queue
+    ) -> None:
+        many, few, none_yet = make_endpoint(), make_endpoint(), make_endpoint()
+        for endpoint, count in ((many, 50), (few, 3), (none_yet, 3)):
+            bury_many(endpoint, count)
+        Endpoint.objects.filter(pk=none_yet.pk).update(failing_since=timezone.now())
+        queue.purge()
+        configure(QUEUE_LIMIT=8)
+        assert sweeps.recovered_dead_letters() == 7
+        pending = Delivery.objects.filter(state="pending")
+        assert pending.filter(endpoint=many).count() == 4
+        assert pending.filter(endpoint=few).count() == 3
+
     def test_those_past_their_retention_are_dropped(self, make_delivery: MakeDelivery) -> None:
         old, new = make_delivery(), make_delivery()
         bury(old, died_at=timezone.now() - AGO)
@@ -246,36 +316,6 @@ class TestDeadLetters:
         with caplog.at_level(logging.WARNING, logger="deliveries.sweeps"):
             assert sweeps.count_dead_letters() == 1
         assert "dead letters: 1 open" in caplog.text
-
-
-class TestOldEvents:
-    @pytest.fixture(autouse=True)
-    def everything_is_old(self, configure: Configure) -> None:
-        configure(EVENT_RETENTION=-1)
-
-    @pytest.mark.parametrize("state", ["delivered", "dead", "discarded"])
-    def test_go_with_all_that_hangs_on_them(self, make_delivery: MakeDelivery, state: str) -> None:
-        delivery = make_delivery()
-        [ours] = claim([to_uuid(delivery.pk)])
-        record([(ours.lease, Outcome(kind=OutcomeKind.DELIVERED, status=200))])
-        bury(delivery)
-        Delivery.objects.update(state=state)
-        assert sweeps.old_events() == 1
-        for model in (Event, Delivery, Attempt, DeadLetter):
-            assert not model.objects.exists()
-
-    @pytest.mark.parametrize("state", ["pending", "held"])
-    def test_stay_while_a_delivery_is_still_to_be_made(
-        self, make_delivery: MakeDelivery, state: str
-    ) -> None:
-        make_delivery(state=state)
-        assert sweeps.old_events() == 0
-        assert Delivery.objects.count() == 1
-
-    def test_stay_until_their_age(self, make_delivery: MakeDelivery, configure: Configure) -> None:
-        make_delivery(state="delivered", ended_at=timezone.now())
-        configure(EVENT_RETENTION=3600)
-        assert sweeps.old_events() == 0
 
 
 def test_signing_secrets_past_their_overlap_are_deleted(
@@ -343,7 +383,8 @@ def test_two_sweeps_at_once_take_each_delivery_once(
 
 def test_beat_has_a_schedule_for_every_sweep_there_is() -> None:
     # Again, since tests that commit leave no rows of a migration behind.
-    import_module("deliveries.migrations.0002_sweep_schedules").install(apps, None)
+    for schedules in ("0002_sweep_schedules", "0006_retention_schedules"):
+        import_module(f"deliveries.migrations.{schedules}").install(apps, None)
     scheduled = set(PeriodicTask.objects.filter(enabled=True).values_list("task", flat=True))
     app.loader.import_default_modules()
     assert {name for name in app.tasks if name.startswith("deliveries.sweep_")} <= scheduled

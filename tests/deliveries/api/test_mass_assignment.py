@@ -33,6 +33,7 @@ BODIES: dict[str, tuple[type[Model], Callable[[Tenant], dict[str, Any]]]] = {
         EventType,
         lambda _: {"catalogue": {"version": 1, "event_types": [{"name": "new"}]}},
     ),
+    "post subscribers/{id}/erase/": (Subscriber, lambda _: {}),
     "post events/": (Event, lambda _: {"type": "new", "data": 1}),
     "post events/try-subscription/": (Subscription, lambda _: {"pattern": "new"}),
     "post dead-letters/redrive/": (DeadLetter, lambda _: {"reason": "exhausted"}),

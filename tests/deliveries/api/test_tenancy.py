@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.db.models import Model, Q
@@ -11,7 +12,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.models import Attempt, DeadLetter, DeadLetterJob, Delivery, Erasure, Event
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -84,7 +85,11 @@ def move_in(name: str) -> Tenant:
         delivery=delivery, reason="exhausted", last_error=name, died_at=now
     )
     entry = HistoryEntry.objects.get(kind="endpoint", object_id=endpoint.pk)
-    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry]
+    job = DeadLetterJob.objects.create(
+        action="redrive", selection={}, subscriber=subscriber, matched=1, up_to=uuid4()
+    )
+    erasure = Erasure.objects.create(subscriber=subscriber.pk)
+    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry, job, erasure]
     return Tenant(name, {type(row): row for row in owned})
 
 
@@ -114,10 +119,15 @@ class Watch:
 
     def send(self, method: str, path: str, body: Any = None) -> Any:
         response = getattr(self.client, method)(path, body)
-        answer = f"{response.headers}{response.content.decode()}"
+        answer = f"{response.headers}{text_of(response)}"
         asked = f"{path}{json.dumps(body)}"
         assert [mark for mark in self.marks if mark in answer and mark not in asked] == []
         return response
+
+
+def text_of(response: Any) -> str:
+    content: bytes = b"".join(response) if response.streaming else response.content
+    return content.decode()
 
 
 @pytest.fixture
@@ -212,7 +222,8 @@ def test_a_key_that_is_not_bound_sees_everybody_s(
     for tenant in (ours, theirs):
         answer = api.get(route.path(tenant[model_of(route)]))
         assert answer.status_code == 200
-        assert any(mark in answer.content.decode() for mark in tenant.marks())
+        text = text_of(answer)
+        assert any(mark in text for mark in tenant.marks())
 
 
 @pytest.mark.parametrize("route", [r for r in ROUTES if r.action == "list"], ids=str)
@@ -274,10 +285,16 @@ def test_nothing_of_one_s_own_is_moved_to_another(
 def test_what_is_done_to_many_is_done_to_one_s_own(
     bound: Watch, ours: Tenant, theirs: Tenant, path: str
 ) -> None:
-    for selection in ({"endpoint": theirs[Endpoint]}, {"ids": [theirs[DeadLetter]]}):
-        assert bound.send("post", path, selection).json() == {"count": 0, "more": False}
+    for selection in (
+        {"endpoint": theirs[Endpoint]},
+        {"subscriber": theirs[Subscriber]},
+        {"ids": [theirs[DeadLetter]]},
+    ):
+        for dry_run in (True, False):
+            answer = bound.send("post", path, {**selection, "dry_run": dry_run})
+            assert (answer.json()["matched"], answer.json()["changed"]) == (0, 0)
     answer = bound.send("post", path, {"reason": "exhausted"})
-    assert answer.json() == {"count": 1, "more": False}
+    assert (answer.json()["matched"], answer.json()["changed"]) == (1, 1)
     assert DeadLetter.objects.exclude(resolution="").get().pk == ours[DeadLetter]
 
 
@@ -356,6 +373,7 @@ def test_a_trial_that_names_another_s_is_refused_like_one_that_names_nobody_s(
         ("post", "/api/v1/subscribers/", {"name": "a"}),
         ("patch", "/api/v1/subscribers/{}/", {"external_id": "croesus-42"}),
         ("delete", "/api/v1/subscribers/{}/", None),
+        ("post", "/api/v1/subscribers/{}/erase/", None),
     ],
 )
 def test_the_catalogue_and_the_subscribers_are_not_for_a_bound_key_to_change(

@@ -19,7 +19,7 @@ NOT_OWNED = """
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("subscriptions", "0003_operators"),
+        ("subscriptions", "0004_erasing"),
     ]
 
     operations = [
