@@ -113,7 +113,9 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
         self._sets_credentials = False
         if not self.instance._state.adding and self.instance.is_feed:
             return
-        headers = {} if self.cleaned_data["remove_headers"] else self.cleaned_data.get("headers")
+        headers = (
+            {} if self.cleaned_data.get("remove_headers") else self.cleaned_data.get("headers")
+        )
         authentication = self._authentication()
         self._sets_credentials = headers is not None or authentication is not None
         if self.errors:

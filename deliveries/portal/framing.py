@@ -18,16 +18,15 @@ def framed(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @wraps(view)
     def with_policy(request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
         settings = part(PortalSettings)
-        pictures = [SELF, *filter(None, [settings.portal_logo_url])]
-        if settings.portal_logo_url.startswith("/"):
-            pictures = [SELF]
+        logo = settings.portal_logo_url
+        pictures = [SELF, logo] if logo and not logo.startswith("/") else [SELF]
         policy = {
             "img-src": pictures,
             "frame-ancestors": [*settings.portal_embed_origins] or [NONE],
         }
-        response: HttpResponse = csp_replace(policy)(view)(request, *args, **options)
+        response: Any = csp_replace(policy)(view)(request, *args, **options)
         # A browser that knows frame-ancestors passes this header over; it can name no origin.
-        response.xframe_options_exempt = bool(settings.portal_embed_origins)  # type: ignore[attr-defined]
-        return response
+        response.xframe_options_exempt = bool(settings.portal_embed_origins)
+        return response  # type: ignore[no-any-return]
 
     return with_policy

@@ -55,8 +55,9 @@ class Own:
 def found(rows: QuerySet[Row], key: str) -> Row:
     """The one row of that key; Http404 where it is nobody's, another's, or no key."""
     try:
+        rows.model._meta.pk.run_validators(key)  # of a name: PostgreSQL takes no NUL
         return rows.get(pk=key)
-    except (ObjectDoesNotExist, ValidationError, ValueError):
+    except (ObjectDoesNotExist, ValidationError):
         raise Http404 from None
 
 
