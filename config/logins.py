@@ -7,7 +7,6 @@ guess on, any other. While Redis does not answer, each process counts for itself
 """
 
 import logging
-from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from ipaddress import ip_network
@@ -19,7 +18,6 @@ from django.core.cache.backends.locmem import LocMemCache
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
-from redis import RedisError
 
 from subscriptions.api.throttling import buckets
 from subscriptions.client_address import address_of
@@ -58,14 +56,13 @@ class Attempts:
         """From now on the address is one that the name is known to log in from."""
         pair = _key("pair", name, _network(address))
         self._own.delete(pair)
-        with suppress(RedisError):
-            self._shared.fill(pair)
-            self._shared.redis.set(f"angarium:known:{pair}", 1, ex=KNOWN_FOR)
+        self._shared.fill(pair)
+        redis = self._shared.redis
+        redis.ask(lambda: redis.client.set(f"angarium:known:{pair}", 1, ex=KNOWN_FOR))
 
     def _is_known(self, pair: str) -> bool:
-        with suppress(RedisError):
-            return bool(self._shared.redis.exists(f"angarium:known:{pair}"))
-        return False
+        redis = self._shared.redis
+        return bool(redis.ask(lambda: redis.client.exists(f"angarium:known:{pair}")))
 
     def _wait(self, key: str, rate: Rate) -> int:
         allowance = self._shared.take(key, rate)

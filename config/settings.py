@@ -1,5 +1,6 @@
 """Django's settings, read from the environment (see the table in README.md)."""
 
+import logging
 import os
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,8 @@ import environ
 from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+
+from config.logs import FORMATS, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -67,6 +70,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "subscriptions.request_ids.RequestIds",
     "config.headers.Headers",
+    "config.probes.Probes",
     "subscriptions.middleware.Attribution",
     "django.middleware.security.SecurityMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -166,7 +170,6 @@ if LANE == "courier":
     CELERY_WORKER_POOL = "deliveries.courier.pool:CourierPool"
     CELERY_WORKER_CONCURRENCY = env.int("COURIER_CONCURRENCY", default=200)
     CELERY_WORKER_PREFETCH_MULTIPLIER = 2
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 
@@ -196,6 +199,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "EndpointState": "subscriptions.models.Endpoint.State",
         "DeliveryState": "deliveries.models.Delivery.State",
+        "ReplayKind": "deliveries.models.Replay.Kind",
+        "ReplayState": "deliveries.models.Replay.State",
     },
 }
 
@@ -212,21 +217,29 @@ ANGARIUM_VARIABLES = {
     "BLOCKED_NETWORKS": env.list,
     "CA_BUNDLE": env.str,
     "CATALOGUE_AGE": env.float,
+    "CIRCUIT_FAILURE_RATE": env.float,
+    "CIRCUIT_RESULTS": env.int,
+    "CIRCUIT_WAIT": env.float,
+    "CIRCUIT_WAIT_MAX": env.float,
+    "CIRCUIT_WINDOW": env.float,
     "CONNECT_TIMEOUT": env.float,
     "COURIER_GRACE": env.float,
     "DEAD_LETTER_RETENTION": env.float,
+    "DISABLE_AFTER": env.float,
     "EGRESS_PROXY": env.str,
     "ENDPOINT_MAX_IN_FLIGHT": env.int,
     "EVENT_RETENTION": env.float,
     "EVENT_SOURCE": env.str,
     "FAN_OUT_INLINE_LIMIT": env.int,
     "FAN_OUT_CHUNK": env.int,
+    "HEARTBEAT_DIRECTORY": env.str,
     "HELD_RETENTION": env.float,
     "HISTORY_RETENTION": env.float,
     "JITTER": env.float,
     "LEASE_MARGIN": env.float,
     "LOST_AFTER": env.float,
     "MAX_PAYLOAD_BYTES": env.int,
+    "METRICS_TOKEN": env.str,
     "PORTAL_COLOUR": env.str,
     "PORTAL_EMBED_ORIGINS": env.list,
     "PORTAL_LINK_AGE": env.float,
@@ -237,6 +250,7 @@ ANGARIUM_VARIABLES = {
     "PUBLIC_URL": env.str,
     "QUEUE_LIMIT": env.int,
     "RECOVERY_RATE": env.float,
+    "RELEASE_RATE": env.str,
     "REQUIRE_HANDSHAKE": env.bool,
     "RETRY_AFTER_MAX": env.float,
     "RETRY_COUNTDOWN_MAX": env.float,
@@ -258,19 +272,8 @@ ANGARIUM = {
     },
 }
 
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "filters": {"request_id": {"()": "subscriptions.request_ids.RequestIdFilter"}},
-    "formatters": {
-        "line": {"format": "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"}
-    },
-    "handlers": {
-        "console": {
-            "class": "logging.StreamHandler",
-            "formatter": "line",
-            "filters": ["request_id"],
-        }
-    },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-}
+LOG_FORMAT = env.str("LOG_FORMAT", default="line" if DEBUG else "json")
+if LOG_FORMAT not in FORMATS:
+    raise ImproperlyConfigured(f"Set LOG_FORMAT to json or line, not {LOG_FORMAT!r}.")
+logging.captureWarnings(True)
+LOGGING = logging_settings(LOG_FORMAT, env.str("LOG_LEVEL", default="INFO"))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import flatten, unquote
+from django.contrib.admin.utils import flatten, quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
@@ -24,6 +24,10 @@ from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
 from deliveries import dead_letter_export, operations
+from deliveries import replay_admin as replay_admin  # Django looks for admins here
+from deliveries.explain_form import ExplainForm
+from deliveries.explaining import Explanation, explain
+from deliveries.explaining.facts import gather
 from deliveries.exporting import download
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from deliveries.subscriber_admin import WholeSubscriberAdmin as WholeSubscriberAdmin
@@ -94,6 +98,40 @@ def deliveries_of(row_id: str, label: object) -> SafeString:
     return format_html('<a href="{}">{}</a>', url, label)
 
 
+def why(event: str, endpoint: str | None = None) -> SafeString:
+    """A link to where it is explained what became of an event at an endpoint."""
+    query = {} if endpoint is None else {"endpoint": endpoint}
+    url = reverse("admin:deliveries_event_explain", args=[quote(event)], query=query)
+    words = "Why was it not delivered?" if endpoint is None else "Explain"
+    return format_html('<a href="{}">{}</a>', url, words)
+
+
+def explained(explanation: Explanation) -> dict[str, Any]:
+    """An explanation for its page, with whatever in it would not show made visible."""
+    delivery = explanation.delivery
+    return {
+        "explanation": explanation,
+        "state": "" if delivery is None else state_of(delivery),
+        "answer": shown(explanation.answer),
+        "next": shown(explanation.next.sentence),
+        "matching": shown(explanation.matching.sentence),
+        "subscriptions": [
+            {"asked": asked, "change": shown(asked.change)}
+            for asked in explanation.matching.subscriptions
+        ],
+        "moments": [
+            {
+                "moment": moment,
+                "state": mark(moment.state, TONES[State(moment.state)]) if moment.state else "",
+                "sentence": shown(moment.sentence),
+                "by": shown(moment.by),
+                "response": text(moment.attempt.response_body) if moment.attempt else "",
+            }
+            for moment in explanation.timeline
+        ],
+    }
+
+
 class HistoryAdmin(RecordAdmin):
     """What Angarium alone writes."""
 
@@ -121,6 +159,7 @@ class DeliveryInline(RecordInline):
         "attempt_number",
         "next_attempt_at",
         "ended_at",
+        "why",
     ]
     verbose_name_plural = f"deliveries (the newest {DELIVERIES_SHOWN})"
     show_change_link = True
@@ -131,6 +170,10 @@ class DeliveryInline(RecordInline):
     @admin.display(description="state")
     def how_it_is(self, delivery: Delivery) -> SafeString:
         return state_of(delivery)
+
+    @admin.display
+    def why(self, delivery: Delivery) -> SafeString:
+        return why(delivery.event_id, delivery.endpoint_id)
 
 
 @admin.register(Event)
@@ -162,9 +205,45 @@ class EventAdmin(HistoryAdmin):
         "idempotency_key",
         "ordering_key",
         ("all_deliveries", "delivered", "under_way", "dead"),
+        "why",
         "data",
     ]
     inlines = [DeliveryInline]
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.explain_view)
+        return [
+            path("<path:object_id>/explain/", page, name="deliveries_event_explain"),
+            *super().get_urls(),
+        ]
+
+    def explain_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A page that tells why the event was delivered to an endpoint, or was not."""
+        event = self.get_object(request, unquote(object_id))
+        if event is None:
+            raise Http404
+        allowed = [
+            "deliveries.view_event",
+            "deliveries.view_delivery",
+            "subscriptions.view_endpoint",
+        ]
+        if not request.user.has_perms(allowed):
+            raise PermissionDenied
+        form = ExplainForm()
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Why?",
+            "opts": self.opts,
+            "media": self.media + form.media,
+            "event": event,
+            "form": form,
+        }
+        asked = ExplainForm(request.GET)
+        if asked.is_valid():
+            context |= explained(explain(gather(event, asked.cleaned_data["endpoint"])))
+        elif request.GET:
+            self.message_user(request, "There is no such endpoint.", messages.ERROR)
+        return TemplateResponse(request, "admin/deliveries/event/explain.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         tally = (
@@ -206,6 +285,10 @@ class EventAdmin(HistoryAdmin):
     def data(self, event: Event) -> SafeString | str:
         return text(json.dumps(event.data, indent=2, ensure_ascii=False))
 
+    @admin.display
+    def why(self, event: Event) -> SafeString:
+        return why(event.pk)
+
     def _count(self, event: Any, what: str, tone: str) -> SafeString | str:
         count = (event.tally or {}).get(what, 0)
         return mark(count, tone) if count else "0"
@@ -229,7 +312,7 @@ class AttemptInline(RecordInline):
 
     @admin.display
     def took(self, attempt: Attempt) -> str:
-        return f"{attempt.duration_ms} ms"
+        return ", ".join(f"{step} {taken} ms" for step, taken in attempt.steps.items())
 
     @admin.display
     def ended(self, attempt: Attempt) -> str:
@@ -282,12 +365,13 @@ class DeliveryAdmin(HistoryAdmin):
         "sub": "endpoint__subscriber",
         "dead": "dead_letters",
     }
-    actions = ["retry_now", "redrive", "discard"]
+    actions = ["retry_now", "redrive", "replay", "discard"]
     fields = [
         "id",
         "event",
         "endpoint",
         "how_it_is",
+        "why",
         ("lead", "batch_size"),
         "ordering_key",
         "attempt_number",
@@ -319,6 +403,10 @@ class DeliveryAdmin(HistoryAdmin):
         return state_of(delivery)
 
     @admin.display
+    def why(self, delivery: Delivery) -> SafeString:
+        return why(delivery.event_id, delivery.endpoint_id)
+
+    @admin.display
     def attempts(self, delivery: Delivery) -> int:
         return delivery.attempt_number
 
@@ -344,6 +432,10 @@ class DeliveryAdmin(HistoryAdmin):
     @admin.action(description="Redrive what is dead", permissions=["change"])
     def redrive(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
         self._operate(request, deliveries, operations.redrive, "redriven")
+
+    @admin.action(description="Replay what has ended", permissions=["change"])
+    def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
+        self._operate(request, deliveries, operations.replay, "replayed")
 
     @admin.action(description="Discard what is not delivered", permissions=["change"])
     def discard(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
@@ -408,6 +500,7 @@ class DeadLetterAdmin(HistoryAdmin):
         "died_at",
         "how_it_is",
         "resolved_at",
+        "why",
     ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -425,6 +518,10 @@ class DeadLetterAdmin(HistoryAdmin):
     @admin.display(description="last error")
     def error(self, letter: DeadLetter) -> str:
         return shown(letter.last_error)
+
+    @admin.display
+    def why(self, letter: DeadLetter) -> SafeString:
+        return why(letter.delivery.event_id, letter.delivery.endpoint_id)
 
     @admin.display
     def died(self, letter: DeadLetter) -> SafeString | None:

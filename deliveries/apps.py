@@ -15,7 +15,9 @@ class DeliveriesConfig(AppConfig):
         register(check_portal)
         # After Django's own, which makes the permissions.
         post_migrate.connect(make_roles, sender=self)
-        # It needs the models, which are there only now.
+        # They need the models, which are there only now.
         from deliveries.handshakes import ring_after_commit
+        from deliveries.liveness import watch
 
         post_save.connect(ring_after_commit, sender="subscriptions.Handshake")
+        watch()

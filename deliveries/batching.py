@@ -13,6 +13,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from deliveries import telling
 from deliveries.conf import DeliverySettings
 from subscriptions.conf import part
 
@@ -45,10 +46,10 @@ ASSIGN = """
 # Its endpoint does not want batches any more, or nothing at all.
 SEND_ON = """
     UPDATE deliveries_delivery delivery
-       SET state = CASE endpoint.state WHEN 'active' THEN 'pending'
-                                       WHEN 'deleted' THEN 'discarded'
-                                       ELSE 'held' END,
-           rung_at = CASE endpoint.state WHEN 'active' THEN now() END,
+       SET state = CASE WHEN endpoint.takes_deliveries THEN 'pending'
+                        WHEN endpoint.state = 'deleted' THEN 'discarded'
+                        ELSE 'held' END,
+           rung_at = CASE WHEN endpoint.takes_deliveries THEN now() END,
            ended_at = CASE endpoint.state WHEN 'deleted' THEN now() END
       FROM (SELECT id FROM deliveries_delivery
              WHERE endpoint_id = %(endpoint)s AND state = 'gathering'
@@ -153,11 +154,12 @@ def _form_chunk(endpoint: UUID, limit: int) -> list[UUID] | None:
     """Form batches of up to `limit` events or one batch; None where nothing is left to do."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
-            "SELECT state, batch_events, batch_bytes FROM subscriptions_endpoint WHERE id = %s",
+            "SELECT takes_deliveries, batch_events, batch_bytes"
+            "  FROM subscriptions_endpoint WHERE id = %s",
             [endpoint],
         )
-        state, max_events, max_bytes = cursor.fetchone() or ("deleted", None, 0)
-        if state != "active" or max_events is None:
+        takes_deliveries, max_events, max_bytes = cursor.fetchone() or (False, None, 0)
+        if not takes_deliveries or max_events is None:
             cursor.execute(SEND_ON, {"endpoint": endpoint, "limit": limit})
             sent_on = cursor.fetchall()
             return [one for one, to in sent_on if to == "pending"] if sent_on else None
@@ -198,6 +200,7 @@ def follow(leads: Sequence[UUID] | None, limit: int | None = None) -> int:
         dead = [delivery for delivery, state in followed if state == "dead"]
         if dead:
             cursor.execute(BURY, {"ids": [uuid7() for _ in dead], "deliveries": dead})
+        telling.ended(state for _, state in followed)
     return len(followed)
 
 

@@ -24,6 +24,7 @@ DELIVER = "deliveries.deliver"
 FAN_OUT = "deliveries.fan_out"
 FORM_BATCHES = "deliveries.form_batches"
 HANDSHAKE = "deliveries.handshake"
+REPLAY = "deliveries.replay"
 QUEUE = "deliveries"
 
 RETRY_PRIORITY = 9
@@ -114,9 +115,9 @@ def _bell() -> Bell:
     return Bell(app_or_default())
 
 
-def waiting() -> int | None:
-    """How many messages for deliveries wait; None while the broker cannot be asked."""
-    return _bell().waiting(QUEUE)
+def waiting(queue: str = QUEUE) -> int | None:
+    """How many messages wait, for deliveries unless told; None while the broker cannot be asked."""
+    return _bell().waiting(queue)
 
 
 def room() -> int:
@@ -155,3 +156,8 @@ def ring_for_batches(
 def ring_for_handshakes(endpoints: Iterable[str]) -> None:
     """Ask the workers to send these endpoints their challenges."""
     _bell().publish(HANDSHAKE, [(endpoint, None) for endpoint in endpoints])
+
+
+def ring_for_replays(replays: Mapping[str, float]) -> None:
+    """Ask the workers to go on with these replays, each after so many seconds, if any."""
+    _bell().publish(REPLAY, [(replay, wait or None) for replay, wait in replays.items()])

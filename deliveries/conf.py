@@ -1,6 +1,6 @@
 """The part of the ANGARIUM settings that concerns events and deliveries. Times are in seconds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from webhooks.sending.outcome import Limits
 
@@ -60,6 +60,9 @@ class DeliverySettings:
     courier_grace: float = 20.0
     """How long a courier that is told to end lets deliveries in flight finish."""
 
+    release_rate: str = "100/s"
+    """How fast what was held for an endpoint goes out to it (/s, /m, /h, /d); empty: at once."""
+
     lost_after: float = 30.0
     """A message unseen for so long is taken for lost, and the delivery is enqueued again."""
     queue_limit: int = 10_000
@@ -82,6 +85,11 @@ class DeliverySettings:
     """Deliveries held for longer than this become dead letters."""
     history_retention: float = 365 * DAY
     """Entries of the history older than this are dropped."""
+
+    metrics_token: str = field(default="", repr=False)
+    """Whoever shows it may read /metrics; without one nobody may."""
+    heartbeat_directory: str = ""
+    """Where a worker and beat touch a file as long as they work, for container health checks."""
 
     def limits(self) -> Limits:
         """What the senders hold an attempt to."""

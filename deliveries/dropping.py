@@ -17,6 +17,7 @@ LEAVE_LEADS = """
 DROP = (
     LEAVE_LEADS,
     "DELETE FROM deliveries_attempt WHERE delivery_id = ANY(%(ids)s)",
+    "DELETE FROM deliveries_statechange WHERE delivery_id = ANY(%(ids)s)",
     "DELETE FROM deliveries_deadletter WHERE delivery_id = ANY(%(ids)s)",
     "DELETE FROM deliveries_delivery WHERE id = ANY(%(ids)s)",
 )

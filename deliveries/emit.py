@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 
-from deliveries import bell
+from deliveries import bell, telling, tracing
 from deliveries.conf import DeliverySettings
 from deliveries.fan_out import write_event
 from deliveries.models import Event
@@ -37,6 +37,7 @@ class IdempotencyConflict(InvalidEvent):
     """The idempotency key was used before, for an event with other content."""
 
 
+@tracing.traced
 def emit(
     type: str,
     data: Any,
@@ -90,10 +91,12 @@ def emit(
         ordering_key=ordering_key,
         delivery_count=len(passing),
         fanned_out_at=timezone.now() if inline else None,
+        traceparent=tracing.current(),
     )
     made = write_event(event, passing)
     if made is None:
         return _first(event, occurred_at)
+    telling.emitted()
     if inline:
         transaction.on_commit(made.announce, robust=True)
         note_failures(event.pk, sifted.failures)

@@ -53,12 +53,17 @@ TOLD_TO_OPERATORS = """
      LIMIT %(limit)s FOR UPDATE OF event SKIP LOCKED
 """
 
+OF_ITS_ENDPOINTS = (
+    *("subscriptions_signingsecret", "subscriptions_subscription", "subscriptions_handshake"),
+    *("subscriptions_feed", "deliveries_replay"),
+)
+
 DISARM = (
     "DELETE FROM subscriptions_apikey WHERE subscriber_id = %(subscriber)s",
     *(
-        f"""DELETE FROM subscriptions_{table} USING subscriptions_endpoint endpoint
+        f"""DELETE FROM {table} USING subscriptions_endpoint endpoint
              WHERE endpoint_id = endpoint.id AND endpoint.subscriber_id = %(subscriber)s"""
-        for table in ("signingsecret", "subscription", "handshake", "feed")
+        for table in OF_ITS_ENDPOINTS
     ),
     """UPDATE subscriptions_endpoint
           SET state = 'deleted', credentials = NULL, credentials_shown = NULL

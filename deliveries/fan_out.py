@@ -1,6 +1,6 @@
 """Write events and their deliveries: one for each endpoint that matches, never two."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -42,16 +42,43 @@ WRITE_EVENT = f"""
     WITH event AS (
         INSERT INTO deliveries_event
                (id, type, subscriber_id, channels, payload, occurred_at, created_at,
-                idempotency_key, delivery_count, fanned_out_at, ordering_key, ordinal)
+                idempotency_key, delivery_count, fanned_out_at, traceparent, ordering_key, ordinal)
         VALUES (%(event)s, %(type)s, %(subscriber)s, %(channels)s, %(payload)s, %(occurred_at)s,
                 %(created_at)s, %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s,
-                %(ordering_key)s,
+                %(traceparent)s, %(ordering_key)s,
                 CASE WHEN %(ordering_key)s::text IS NOT NULL
                      THEN nextval('deliveries_ordinal') END)
             ON CONFLICT DO NOTHING
      RETURNING id, ordering_key, ordinal
     ), delivery AS ({DELIVERIES})
     SELECT (SELECT count(*) FROM event), ARRAY(SELECT id FROM delivery WHERE state = 'pending')
+"""
+
+
+# The other way round: many events, one endpoint. Whoever drops old events has locked them.
+MAKE_MISSED = """
+    WITH event AS (
+        SELECT id, ordering_key, ordinal FROM deliveries_event
+         WHERE id = ANY(%(events)s)
+         ORDER BY id FOR NO KEY UPDATE
+    ), made AS (
+        INSERT INTO deliveries_delivery
+               (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at,
+                ordering_key, ordinal)
+        SELECT new.id, event.id, %(endpoint)s, new.state, 0, 0, now(),
+               CASE new.state WHEN 'pending' THEN now() END,
+               CASE new.state WHEN 'queued' THEN event.ordering_key END,
+               CASE new.state WHEN 'queued' THEN event.ordinal END
+          FROM event
+          JOIN unnest(%(ids)s::uuid[], %(events)s::uuid[], %(states)s::text[])
+               AS new (id, event, state) ON new.event = event.id
+            ON CONFLICT (event_id, endpoint_id) DO NOTHING
+     RETURNING id, event_id, state, ordering_key
+    ), counted AS (
+        UPDATE deliveries_event event SET delivery_count = delivery_count + 1
+          FROM made WHERE event.id = made.event_id
+    )
+    SELECT id, state, ordering_key FROM made
 """
 
 
@@ -97,6 +124,7 @@ def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
                 "idempotency_key": event.idempotency_key,
                 "delivery_count": event.delivery_count,
                 "fanned_out_at": event.fanned_out_at,
+                "traceparent": event.traceparent,
                 "ordering_key": event.ordering_key,
                 **_new_deliveries(event, matches),
             },
@@ -120,24 +148,45 @@ def make_deliveries(event: Event, matches: Sequence[Match]) -> Made:
     return _made(event, matches, len(made), pending)
 
 
+def make_missed(match: Match, events: Mapping[UUID, str | None]) -> Made:
+    """Insert the deliveries that an endpoint lacks of events, given by id with ordering key."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            MAKE_MISSED,
+            {
+                "ids": [uuid7() for _ in events],
+                "events": list(events),
+                "states": [_first_state(key, match) for key in events.values()],
+                "endpoint": match.endpoint,
+            },
+        )
+        made = cursor.fetchall()
+    return Made(
+        len(made),
+        pending=[delivery for delivery, state, _ in made if state == "pending"],
+        gathering=[match for _, state, _ in made if state == "gathering"],
+        queues=[(match.endpoint, key) for _, state, key in made if state == "queued"],
+    )
+
+
 def _new_deliveries(event: Event, matches: Sequence[Match]) -> dict[str, list[object]]:
     return {
         "ids": [uuid7() for _ in matches],
         "endpoints": [match.endpoint for match in matches],
-        "states": [_first_state(event, match) for match in matches],
+        "states": [_first_state(event.ordering_key, match) for match in matches],
     }
 
 
-def _first_state(event: Event, match: Match) -> str:
-    if match.ordered and event.ordering_key is not None:
+def _first_state(ordering_key: str | None, match: Match) -> str:
+    if match.ordered and ordering_key is not None:
         return "queued"
-    if match.state != "active":
+    if not match.takes_deliveries:
         return "held"
     return "pending" if match.batch_events is None else "gathering"
 
 
 def _made(event: Event, matches: Sequence[Match], count: int, pending: Sequence[UUID]) -> Made:
-    gathering = [match for match in matches if match.batch_events and match.state == "active"]
+    gathering = [match for match in matches if match.batch_events and match.takes_deliveries]
     queues: list[Queue] = []
     if event.ordering_key is not None:
         queues = [(match.endpoint, event.ordering_key) for match in matches if match.ordered]

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from deliveries import telling
 from deliveries.conf import DeliverySettings
 from subscriptions.conf import part
 from subscriptions.ids import from_uuid, to_uuid
@@ -95,6 +96,7 @@ def read(feed: str, *, cursor: str | None, limit: int) -> Page:
         # One more than is asked for tells whether there is more.
         if (wanted := after + limit + 1 - last) > 0:
             database.execute(NUMBER, {"endpoint": endpoint, "last": last, "limit": wanted})
+            telling.ended(["delivered"] * database.rowcount)
             last += database.rowcount
             Feed.objects.filter(pk=feed).update(last_position=last)
         database.execute(

@@ -7,28 +7,22 @@ comes later in the span than its first is there when that one's wait ends. Where
 count, the sweep forms the batches.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
-
 from deliveries import bell
 from deliveries.batching import EVENT_OVERHEAD
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.matching import Match
+from subscriptions.quick_redis import QuickRedis
 
 PATIENCE = 0.3
 """Seconds that whoever emits waits for Redis, to connect and to answer."""
 
 QUIET_AFTER_FAILURE = 2.0
 """Seconds after a failure in which Redis is not asked, lest every emit() pay for the outage."""
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,33 +37,28 @@ class Counts:
     """Counts the events, and the bytes of their data, that come for each endpoint."""
 
     def __init__(self, url: str) -> None:
-        self.redis = Redis.from_url(
+        self.redis = QuickRedis(
             url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=Retry(NoBackoff(), 0),
+            patience=PATIENCE,
+            quiet_for=QUIET_AFTER_FAILURE,
+            without="no batches are counted, and the sweep will form them.",
         )
-        self.quiet_until = 0.0
 
     def add(self, matches: Sequence[Match], size: int) -> list[Count]:
         """Count one more of so many bytes for each endpoint; zeros where Redis is away."""
-        if time.monotonic() < self.quiet_until:
-            return [Count()] * len(matches)
+        return self.redis.ask(lambda: self._add(matches, size)) or [Count()] * len(matches)
+
+    def _add(self, matches: Sequence[Match], size: int) -> list[Count]:
         now = time.time()
-        try:
-            with self.redis.pipeline(transaction=False) as pipeline:
-                for match in matches:
-                    span = int(now // match.batch_seconds)
-                    key = f"angarium:batch:{match.endpoint.hex}:{span}"
-                    pipeline.hincrby(key, "events", 1)
-                    pipeline.hincrby(key, "bytes", size)
-                    pipeline.expire(key, 2 * match.batch_seconds)
-                counted = pipeline.execute()
-                return [Count(*both) for both in zip(counted[::3], counted[1::3], strict=True)]
-        except RedisError as error:
-            self.quiet_until = time.monotonic() + QUIET_AFTER_FAILURE
-            logger.warning("Redis counts no batches (%s); the sweep will form them.", error)
-            return [Count()] * len(matches)
+        with self.redis.client.pipeline(transaction=False) as pipeline:
+            for match in matches:
+                span = int(now // match.batch_seconds)
+                key = f"angarium:batch:{match.endpoint.hex}:{span}"
+                pipeline.hincrby(key, "events", 1)
+                pipeline.hincrby(key, "bytes", size)
+                pipeline.expire(key, 2 * match.batch_seconds)
+            counted = pipeline.execute()
+            return [Count(*both) for both in zip(counted[::3], counted[1::3], strict=True)]
 
 
 @cache

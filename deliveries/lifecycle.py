@@ -11,20 +11,22 @@ from webhooks.sending.outcome import Outcome, OutcomeKind
 State = Delivery.State
 Reason = DeadLetter.Reason
 
+# Redriven or replayed, by whoever decides so.
+SENT_AGAIN = frozenset({State.PENDING, State.GATHERING, State.QUEUED})
+
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.PENDING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
     State.SENDING: frozenset({State.DELIVERED, State.WAITING, State.DEAD}),
     State.WAITING: frozenset({State.SENDING, State.HELD, State.DISCARDED}),
-    # Delivered, where it is fetched from a feed.
-    State.HELD: frozenset(
-        {State.PENDING, State.GATHERING, State.DELIVERED, State.DEAD, State.DISCARDED}
-    ),
+    # Waiting, where its turn is yet to come; delivered, where it is fetched from a feed.
+    State.HELD: frozenset({State.PENDING, State.WAITING, State.GATHERING})
+    | frozenset({State.DELIVERED, State.DEAD, State.DISCARDED}),
     State.QUEUED: frozenset({State.PENDING, State.HELD, State.DEAD, State.DISCARDED}),
     State.GATHERING: frozenset({State.PENDING, State.BATCHED, State.HELD, State.DISCARDED}),
     State.BATCHED: frozenset({State.DELIVERED, State.DEAD, State.PENDING, State.GATHERING}),
-    State.DELIVERED: frozenset(),
-    State.DEAD: frozenset({State.PENDING, State.GATHERING, State.QUEUED, State.DISCARDED}),
-    State.DISCARDED: frozenset(),
+    State.DELIVERED: SENT_AGAIN,
+    State.DEAD: SENT_AGAIN | {State.DISCARDED},
+    State.DISCARDED: SENT_AGAIN,
 }
 """Which states may follow each state."""
 

@@ -1,14 +1,16 @@
-"""What a person may ask of deliveries: try now, redrive, discard. Set-based: a list of ids in.
+"""What a person may ask of deliveries: try now, redrive, replay, discard. A list of ids in.
 
-To redrive and to discard are decisions, which the history has: one entry for a list.
+All but the first are decisions, which the history has: one entry for a list.
 """
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from deliveries import bell, ordering
+from deliveries import batching, bell, ordering
+from deliveries.lifecycle import FINAL
 from deliveries.models import DeadLetter, Delivery
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid
@@ -21,28 +23,30 @@ RETRY = """
  RETURNING id
 """
 
-# The delivery is locked before its dead letter, as record() and discard() do.
-REDRIVE = """
-    WITH dead AS (
+# The delivery is locked before its dead letter, as record() and discard() do. What was fetched from
+# a feed keeps its place there; what would be sent to a deleted endpoint would only be discarded.
+SEND_AGAIN = """
+    WITH ended AS (
         SELECT delivery.id,
                CASE WHEN endpoint.ordered AND ordering_key IS NOT NULL THEN 'queued'
                     WHEN endpoint.batch_events IS NOT NULL THEN 'gathering'
                     ELSE 'pending' END AS becomes
           FROM deliveries_delivery delivery
           JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
-         WHERE delivery.id = ANY(%(ids)s) AND delivery.state = 'dead'
+         WHERE delivery.id = ANY(%(ids)s) AND delivery.state = ANY(%(states)s)
+           AND delivery.feed_position IS NULL AND endpoint.state <> 'deleted'
          ORDER BY delivery.id FOR NO KEY UPDATE OF delivery
     ), letter AS (
         UPDATE deliveries_deadletter SET resolution = %(resolution)s, resolved_at = now()
-          FROM dead WHERE delivery_id = dead.id AND resolution = ''
+          FROM ended WHERE delivery_id = ended.id AND resolution = ''
     )
     UPDATE deliveries_delivery delivery
-       SET state = dead.becomes,
+       SET state = ended.becomes,
            lead_id = NULL, batch_size = NULL,
-           ordering_key = CASE dead.becomes WHEN 'queued' THEN ordering_key END,
+           ordering_key = CASE ended.becomes WHEN 'queued' THEN ordering_key END,
            round_start = attempt_number, ended_at = NULL,
-           rung_at = CASE dead.becomes WHEN 'pending' THEN now() END
-      FROM dead WHERE delivery.id = dead.id
+           rung_at = CASE ended.becomes WHEN 'pending' THEN now() END
+      FROM ended WHERE delivery.id = ended.id
  RETURNING delivery.id, delivery.state, delivery.endpoint_id, delivery.ordering_key
 """
 
@@ -82,19 +86,48 @@ def redrive(
 
     Not `noted` where the history has an entry of the decision already.
     """
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(REDRIVE, {"ids": list(deliveries), "resolution": resolution.value})
-        rows = cursor.fetchall()
-        redriven = [delivery for delivery, *_ in rows]
+    with transaction.atomic():
+        redriven = send_again(deliveries, [Delivery.State.DEAD], resolution)
         if noted:
             _note(resolution, redriven)
+    return redriven
+
+
+def replay(deliveries: Collection[UUID]) -> list[UUID]:
+    """Send deliveries again that have ended, however that was; returns which they were."""
+    resolution = DeadLetter.Resolution.REPLAYED
+    with transaction.atomic():
+        replayed = send_again(deliveries, FINAL, resolution)
+        _note(resolution, replayed)
+    return replayed
+
+
+def send_again(
+    deliveries: Collection[UUID],
+    states: Collection[str],
+    resolution: DeadLetter.Resolution,
+) -> list[UUID]:
+    """Put deliveries on their way that are in one of these final states; returns which they were.
+
+    Each has the whole retry schedule before it, and the id that it had. To be noted by the caller.
+    """
+    asked: dict[str, Any] = {
+        "ids": list(deliveries),
+        "states": [str(state) for state in states],
+        "resolution": resolution.value,
+    }
+    with transaction.atomic(), connection.cursor() as cursor:
+        # Who is in the batch of one of them shares what became of it, not what will.
+        batching.follow(asked["ids"])
+        cursor.execute(SEND_AGAIN, asked)
+        rows = cursor.fetchall()
         pending = [delivery for delivery, state, *_ in rows if state == "pending"]
         gathering = {endpoint for _, state, endpoint, _ in rows if state == "gathering"}
         queues = [(endpoint, key) for _, state, endpoint, key in rows if state == "queued"]
         transaction.on_commit(lambda: bell.ring(pending), robust=True)
         transaction.on_commit(lambda: bell.ring_for_batches(gathering), robust=True)
         transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
-    return redriven
+    return [delivery for delivery, *_ in rows]
 
 
 def discard(

@@ -34,7 +34,7 @@ LOCK = """
 ADVANCE = """
     WITH head AS (
         SELECT delivery.id,
-               CASE endpoint.state WHEN 'active' THEN 'pending' ELSE 'held' END AS becomes
+               CASE WHEN endpoint.takes_deliveries THEN 'pending' ELSE 'held' END AS becomes
           FROM unnest(%(endpoints)s::uuid[], %(keys)s::text[]) AS queue (endpoint, key)
           JOIN subscriptions_endpoint endpoint ON endpoint.id = queue.endpoint
          CROSS JOIN LATERAL (
@@ -105,9 +105,9 @@ LEAVE = """
          ) next
     ), leaving AS (
         SELECT queued.id,
-               CASE endpoint.state WHEN 'active' THEN 'pending'
-                                   WHEN 'deleted' THEN 'discarded'
-                                   ELSE 'held' END AS becomes
+               CASE WHEN endpoint.takes_deliveries THEN 'pending'
+                    WHEN endpoint.state = 'deleted' THEN 'discarded'
+                    ELSE 'held' END AS becomes
           FROM step
           JOIN subscriptions_endpoint endpoint ON endpoint.id = step.endpoint
          CROSS JOIN LATERAL (

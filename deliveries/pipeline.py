@@ -16,11 +16,14 @@ from uuid import UUID
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, ordering
+from deliveries import batching, ordering, telling
 from deliveries.conf import DeliverySettings
 from deliveries.lifecycle import FINAL, Reason, Verdict, verdict
+from deliveries.pace import Pace, pace_of
+from subscriptions import breaker
 from subscriptions.conf import part
 from subscriptions.health import note_health
+from subscriptions.ids import moment_of
 from subscriptions.shapes import Shape
 from webhooks.sending.outcome import Outcome
 
@@ -29,52 +32,59 @@ from webhooks.sending.outcome import Outcome
 
 CLAIM = """
     WITH free AS (
-        SELECT id, state, next_attempt_at FROM deliveries_delivery
+        SELECT id, endpoint_id, state, next_attempt_at FROM deliveries_delivery
          WHERE id = ANY(%(ids)s)
          ORDER BY id
            FOR NO KEY UPDATE SKIP LOCKED
     ), claimed AS (
         UPDATE deliveries_delivery delivery
-           SET state = CASE endpoint.state
-                           WHEN 'active' THEN 'sending'
-                           WHEN 'deleted' THEN 'discarded'
-                           ELSE 'held' END,
-               attempt_number = attempt_number + (endpoint.state = 'active')::int,
-               lease_expires_at = CASE WHEN endpoint.state = 'active'
+           SET state = CASE WHEN goes.now THEN 'sending'
+                            WHEN endpoint.state = 'deleted' THEN 'discarded'
+                            ELSE 'held' END,
+               attempt_number = attempt_number + goes.now::int,
+               lease_expires_at = CASE WHEN goes.now
                                        THEN now() + make_interval(secs => %(lease)s) END,
                ended_at = CASE WHEN endpoint.state = 'deleted' THEN now() END,
                next_attempt_at = NULL,
                rung_at = NULL
-          FROM free, subscriptions_endpoint endpoint
-         WHERE delivery.id = free.id AND endpoint.id = delivery.endpoint_id
+          FROM free
+          JOIN subscriptions_endpoint endpoint ON endpoint.id = free.endpoint_id
+         CROSS JOIN LATERAL (
+            SELECT endpoint.takes_deliveries
+                   OR (endpoint.state = 'active'
+                       AND endpoint.probe IS NOT DISTINCT FROM free.id) AS now) goes
+         WHERE delivery.id = free.id
            AND (free.state = 'pending'
                 -- A second's grace: a countdown's clock is the worker's, the row's the database's.
                 OR free.state = 'waiting'
                    AND free.next_attempt_at <= now() + interval '1 second')
      RETURNING delivery.id, delivery.event_id, delivery.endpoint_id, delivery.attempt_number,
                delivery.round_start, delivery.batch_size, delivery.ordering_key, delivery.state,
-               endpoint.url, endpoint.max_in_flight, endpoint.credentials,
+               CASE endpoint.probe WHEN delivery.id THEN endpoint.openings END AS probes,
+               endpoint.url, endpoint.max_in_flight, endpoint.rate, endpoint.burst,
+               endpoint.credentials,
                endpoint.signature_profile, endpoint.format, endpoint.payload, endpoint.projection,
-               endpoint.gzip_above,
+               endpoint.gzip_above, endpoint.send_traceparent,
                coalesce(endpoint.batch_events, delivery.batch_size) IS NOT NULL AS batched
     )
     SELECT claimed.id, claimed.endpoint_id, claimed.attempt_number, claimed.round_start,
-           claimed.batch_size, claimed.ordering_key, claimed.url,
-           coalesce(claimed.max_in_flight, %(max_in_flight)s),
+           claimed.batch_size, claimed.ordering_key, claimed.probes, claimed.url,
+           coalesce(claimed.max_in_flight, %(max_in_flight)s), claimed.rate, claimed.burst,
            ARRAY(SELECT secret.ciphertext FROM subscriptions_signingsecret secret
                   WHERE secret.endpoint_id = claimed.endpoint_id
                     AND (secret.expires_at IS NULL OR secret.expires_at > now())
                   ORDER BY secret.id DESC),
-           claimed.credentials, claimed.signature_profile,
+           claimed.credentials, claimed.signature_profile, claimed.send_traceparent,
            claimed.format, claimed.payload, claimed.projection, claimed.gzip_above, claimed.batched,
-           event.id, event.type, event.occurred_at, event.payload
+           event.id, event.type, event.occurred_at, event.payload, event.traceparent
       FROM claimed JOIN deliveries_event event ON event.id = claimed.event_id
      WHERE claimed.state = 'sending'
 """
 
 # What each batch carries beside its lead's own event.
 MEMBERS = """
-    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload
+    SELECT delivery.lead_id, event.id, event.type, event.occurred_at, event.payload,
+           event.traceparent
       FROM deliveries_delivery delivery JOIN deliveries_event event ON event.id = delivery.event_id
      WHERE delivery.lead_id = ANY(%s) AND delivery.state = 'batched'
      ORDER BY delivery.id
@@ -84,7 +94,8 @@ RECORD = """
     WITH result AS (
         SELECT * FROM json_to_recordset(%(results)s) AS result (
             id uuid, number int, state text, wait float8, outcome text, status int, duration int,
-            error text, body text, reason text, dead_id uuid)
+            dns int, connect int, tls int, first_byte int, error text, body text,
+            reason text, dead_id uuid)
     ), held AS (
         SELECT id, state, attempt_number FROM deliveries_delivery
          WHERE id = ANY(%(ids)s)
@@ -101,17 +112,19 @@ RECORD = """
           FROM held JOIN result USING (id)
          WHERE delivery.id = held.id
            AND held.state = 'sending' AND held.attempt_number = result.number
-     RETURNING result.*
+     RETURNING result.*, delivery.event_id
     ), attempted AS (
         INSERT INTO deliveries_attempt
-               (delivery_id, number, outcome, status, duration_ms, error, response_body, ended_at)
-        SELECT id, number, outcome, status, duration, error, body, now() FROM recorded
+               (delivery_id, number, outcome, status, duration_ms, dns_ms, connect_ms, tls_ms,
+                first_byte_ms, error, response_body, ended_at)
+        SELECT id, number, outcome, status, duration, dns, connect, tls,
+               first_byte, error, body, now() FROM recorded
     ), buried AS (
         INSERT INTO deliveries_deadletter
                (id, delivery_id, reason, last_error, died_at, resolution)
         SELECT dead_id, id, reason, error, now(), '' FROM recorded WHERE state = 'dead'
     )
-    SELECT id FROM recorded
+    SELECT id, event_id, extract(epoch FROM now())::float8 FROM recorded
 """
 
 PUT_BACK = """
@@ -126,12 +139,21 @@ PUT_BACK = """
            attempt_number = held.attempt_number - 1,
            lease_expires_at = NULL,
            next_attempt_at = now() + make_interval(secs => result.wait),
-           rung_at = NULL
+           rung_at = CASE WHEN result.wait <= %(remembered)s
+                          THEN now() + make_interval(secs => result.wait) END
       FROM held
       JOIN unnest(%(ids)s::uuid[], %(numbers)s::int[], %(waits)s::float8[])
            AS result (id, number, wait) USING (id)
      WHERE delivery.id = held.id
        AND held.state = 'sending' AND held.attempt_number = result.number
+"""
+
+
+FORGET = """
+    UPDATE deliveries_delivery SET rung_at = NULL
+     WHERE id IN (SELECT id FROM deliveries_delivery
+                   WHERE id = ANY(%s) AND state = 'waiting' AND rung_at = next_attempt_at
+                   ORDER BY id FOR NO KEY UPDATE)
 """
 
 
@@ -147,6 +169,8 @@ class Lease:
     """How many deliveries are in its batch, if it leads one."""
     ordering_key: str | None = None
     """The key of the queue of which it is the head."""
+    probes: int | None = None
+    """If it probes its endpoint, whose circuit is half-open: how often that has opened."""
 
     @property
     def tries(self) -> int:
@@ -163,6 +187,8 @@ class ClaimedEvent:
     occurred_at: datetime = field(compare=False)
     payload: str = field(compare=False, repr=False)
     """The JSON text of its data."""
+    traceparent: str | None = field(default=None, compare=False)
+    """The trace in which it was emitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +203,19 @@ class Claim:
     credentials: str | None = field(repr=False)
     """The endpoint's custom headers and authentication, as they are stored: encrypted."""
     signature_profile: str
+    send_traceparent: bool
     shape: Shape
     events: tuple[ClaimedEvent, ...]
     """One, or those of a batch."""
+    pace: Pace | None = None
+    """How fast the endpoint takes requests, if it says so."""
 
 
 def claim(deliveries: Iterable[UUID]) -> list[Claim]:
     """Take those of `deliveries` that are due and that nobody else has.
 
-    Those whose endpoint is paused or disabled become held, those whose endpoint is deleted become
-    discarded; neither uses up an attempt.
+    Those whose endpoint is paused or disabled, or its circuit open, become held, those whose
+    endpoint is deleted become discarded; neither uses up an attempt.
     """
     settings = part(DeliverySettings)
     with connection.cursor() as cursor:
@@ -209,16 +238,19 @@ def claim(deliveries: Iterable[UUID]) -> list[Claim]:
 
 
 def _claim(row: tuple[Any, ...], others: Iterable[ClaimedEvent]) -> Claim:
-    url, max_in_flight, secrets, credentials, signature_profile = row[6:11]
+    url, max_in_flight, rate, burst, secrets, credentials = row[7:13]
+    signature_profile, send_traceparent = row[13:15]
     return Claim(
-        lease=Lease(*row[:6]),
+        lease=Lease(*row[:7]),
         url=url,
         max_in_flight=max_in_flight,
         secrets=secrets,
         credentials=credentials,
         signature_profile=signature_profile,
-        shape=Shape.of(*row[11:16]),
-        events=(ClaimedEvent(*row[16:]), *others),
+        send_traceparent=send_traceparent,
+        shape=Shape.of(*row[15:20]),
+        events=(ClaimedEvent(*row[20:]), *others),
+        pace=pace_of(rate, burst),
     )
 
 
@@ -250,6 +282,10 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             "outcome": outcome.kind.value,
             "status": outcome.status,
             "duration": outcome.duration_ms,
+            "dns": outcome.timings.dns,
+            "connect": outcome.timings.connect,
+            "tls": outcome.timings.tls,
+            "first_byte": outcome.timings.first_byte,
             "error": outcome.error,
             "body": outcome.response_body,
             "reason": verdict.reason and verdict.reason.value,
@@ -268,7 +304,7 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
                 "final": [state.value for state in FINAL],
             },
         )
-        recorded = {row[0] for row in cursor.fetchall()}
+        recorded = {delivery: (event, now) for delivery, event, now in cursor.fetchall()}
         ours = [
             (lease, outcome, verdict)
             for (lease, outcome), verdict in zip(results, verdicts, strict=True)
@@ -279,8 +315,18 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             failed={lease.endpoint for lease, outcome, _ in ours if outcome.endpoint_failed},
             gone={lease.endpoint for lease, _, verdict in ours if verdict.reason is Reason.GONE},
         )
+        probed = [_probed(*one) for one in ours if one[0].probes]
+        if probed:
+            breaker.settle(probed)
+        telling.attempted(
+            [
+                _attempted(lease, outcome, verdict, *recorded[lease.delivery])
+                for lease, outcome, verdict in ours
+            ]
+        )
         leads = [(lease.delivery, verdict) for lease, _, verdict in ours if lease.batch_size]
         new = _settle(leads) if leads else []
+    breaker.count(_results(ours))
     queues = [
         (lease.endpoint, lease.ordering_key)
         for lease, _, verdict in ours
@@ -295,6 +341,40 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
     } | dict.fromkeys(new, 0.0)
 
 
+def _attempted(
+    lease: Lease, outcome: Outcome, verdict: Verdict, event: UUID, now: float
+) -> telling.Attempted:
+    return telling.Attempted(
+        event=event,
+        delivery=lease.delivery,
+        endpoint=lease.endpoint,
+        number=lease.attempt_number,
+        outcome=outcome,
+        verdict=verdict,
+        age=now - moment_of(event).timestamp(),
+    )
+
+
+def _results(ours: Iterable[tuple[Lease, Outcome, Verdict]]) -> list[breaker.Result]:
+    """What the attempts say of their endpoints. A batch that was too large says nothing."""
+    return [
+        breaker.Result(lease.endpoint, outcome.endpoint_failed, outcome.retry_after or 0.0)
+        for lease, outcome, verdict in ours
+        if not lease.probes and not verdict.halve and (outcome.succeeded or outcome.endpoint_failed)
+    ]
+
+
+def _probed(lease: Lease, outcome: Outcome, verdict: Verdict) -> breaker.Probed:
+    tells = outcome.succeeded or (outcome.endpoint_failed and not verdict.halve)
+    return breaker.Probed(
+        endpoint=lease.endpoint,
+        delivery=lease.delivery,
+        openings=lease.probes or 0,
+        failed=outcome.endpoint_failed if tells else None,
+        retry_after=outcome.retry_after or 0.0,
+    )
+
+
 def _settle(leads: Sequence[tuple[UUID, Verdict]]) -> list[UUID]:
     """See to those that share a lead's fate; returns the leads of new batches."""
     ended = [lead for lead, verdict in leads if verdict.state in FINAL]
@@ -304,11 +384,12 @@ def _settle(leads: Sequence[tuple[UUID, Verdict]]) -> list[UUID]:
     return batching.halve(too_large) if too_large else []
 
 
-def put_back(leases: Sequence[tuple[Lease, float]]) -> None:
+def put_back(leases: Sequence[tuple[Lease, float]], *, remembered: float = -1.0) -> None:
     """Give claims back that were not attempted, each to be due again after some seconds.
 
     The attempt number goes back too, so that none is used up: only the holder of a live lease may
-    do this, and never attempts with it after.
+    do this, and never attempts with it after. Whoever sees to it that those with waits up to
+    `remembered` seconds come again says so; the sweep finds the others when they are due.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -317,5 +398,12 @@ def put_back(leases: Sequence[tuple[Lease, float]]) -> None:
                 "ids": [lease.delivery for lease, _ in leases],
                 "numbers": [lease.attempt_number for lease, _ in leases],
                 "waits": [wait for _, wait in leases],
+                "remembered": remembered,
             },
         )
+
+
+def forget(deliveries: Sequence[UUID]) -> None:
+    """Leave it to the sweep to find, when they are due, deliveries that were remembered."""
+    with connection.cursor() as cursor:
+        cursor.execute(FORGET, [list(deliveries)])

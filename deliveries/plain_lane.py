@@ -5,24 +5,35 @@ from collections.abc import Callable
 from functools import cache
 from uuid import UUID
 
-from deliveries import bell
+from deliveries import bell, tracing, turns
 from deliveries.conf import DeliverySettings
-from deliveries.pipeline import Claim, claim, record
+from deliveries.pipeline import Claim, claim, put_back, record
 from deliveries.rendering import Unrenderable, render
+from deliveries.turns import Waiter
 from subscriptions.conf import SubscriptionSettings, part
 from webhooks.sending.outcome import Outcome, OutgoingRequest
 from webhooks.sending.requests_sender import RequestsSender
 
+PATIENCE = 0.1
+"""Seconds that a delivery waits for its turn here at most, while nothing else can be sent."""
 
-def deliver(delivery: UUID) -> float | None:
-    """Attempt a delivery, if it is due and nobody else's.
 
-    Returns after how many seconds it wants a retry by countdown, if it does.
+def deliver(delivery: UUID, *, waited: bool = False) -> float | None:
+    """Attempt a delivery, if it is due and nobody else's, and has its turn at its endpoint.
+
+    `waited` says that it comes after a countdown. Returns after how many seconds it wants another,
+    if it does.
     """
     claims = claim([delivery])
     if not claims:
         return None
     [ours] = claims
+    wait = _turn(ours, waited)
+    if wait > PATIENCE:
+        longest = part(DeliverySettings).retry_countdown_max
+        put_back([(ours.lease, wait)], remembered=longest)
+        return wait if wait <= longest else None
+    time.sleep(wait)
     waits = record([(ours.lease, _attempt(ours))])
     own = waits.pop(delivery, None)
     if waits:
@@ -30,12 +41,22 @@ def deliver(delivery: UUID) -> float | None:
     return own
 
 
+def _turn(claim: Claim, waited: bool) -> float:
+    """How long until it may be sent."""
+    if claim.pace is None:
+        return 0.0
+    delivery = claim.lease.delivery
+    waiter = Waiter(delivery, claim.lease.endpoint, claim.pace, waited)
+    return turns.waits(turns.SENDING, [waiter], patience=PATIENCE)[delivery]
+
+
 def _attempt(claim: Claim) -> Outcome:
     try:
         request = render(claim, timestamp=int(time.time()))
     except Unrenderable as error:
         return error.outcome
-    return _send(request)
+    request, ended = tracing.attempt(claim, request, lambda outcome: outcome)
+    return ended(_send(request))
 
 
 def start(request: OutgoingRequest, ended: Callable[[Outcome], None]) -> None:

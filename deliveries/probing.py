@@ -28,6 +28,7 @@ def probe(endpoint: Endpoint, event_type: str, data: Any, shape: Shape) -> Outgo
         secrets=list(secrets.values_list("ciphertext", flat=True)),
         credentials=endpoint.credentials,
         signature_profile=endpoint.signature_profile,
+        send_traceparent=endpoint.send_traceparent,
         shape=shape,
         events=(ClaimedEvent(uuid7(), event_type, timezone.now(), payload),),
     )

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from deliveries import replays
 from deliveries.chunks import in_chunks, rows
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
@@ -130,6 +131,12 @@ def deleted_endpoints() -> int:
         return len(chosen)
 
     return in_chunks(chunk)
+
+
+def old_replays() -> int:
+    """Drop the replays of whose events, by their age, nothing is left. The history stays."""
+    before = _ago(part(DeliverySettings).event_retention)
+    return in_chunks(lambda limit: replays.drop_ended_before(before, limit))
 
 
 def ended_jobs() -> int:

@@ -7,7 +7,7 @@ from django.apps import apps
 VIEWERS = "Angarium viewers"
 OPERATORS = "Angarium operators"
 
-CHANGED_BY_OPERATORS = ("endpoint", "subscription", "delivery", "deadletter")
+CHANGED_BY_OPERATORS = ("endpoint", "subscription", "delivery", "deadletter", "replay")
 
 
 def make_roles(**_: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from deliveries.exporting import Row, json_lines, pages
-from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.models import Attempt, DeadLetter, Delivery, Event, Replay
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -28,7 +28,8 @@ API_KEY = ["prefix", "name", "scopes", "rate", "created", "expiry_date", "revoke
 ENDPOINT = [
     *["id", "url", "description", "state", "disabled_reason", "created_at", "max_in_flight"],
     *["credentials_shown", "signature_profile", "format", "payload", "projection", "gzip_above"],
-    *["batch_events", "batch_seconds", "batch_bytes", "ordered"],
+    *["batch_events", "batch_seconds", "batch_bytes", "ordered", "rate", "burst"],
+    *["send_traceparent", "circuit", "circuit_opened_at"],
     *["last_success_at", "last_failure_at", "failing_since"],
 ]
 SIGNING_SECRET = ["id", "endpoint", "public_key", "created_at", "expires_at"]
@@ -52,10 +53,14 @@ DELIVERY = [
 ]
 ATTEMPT = [
     *["delivery", "number", "outcome", "status", "duration_ms", "error", "response_body"],
-    "ended_at",
+    *["dns_ms", "connect_ms", "tls_ms", "first_byte_ms", "ended_at"],
 ]
 DEAD_LETTER = [
     *["id", "delivery", "reason", "last_error", "died_at", "resolution", "resolved_at"],
+]
+REPLAY = [
+    *["id", "endpoint", "kind", "pattern", "states", "since", "until", "rate"],
+    *["state", "replayed", "created_at", "ended_at"],
 ]
 HISTORY = ["id", "at", "action", "kind", "object_id", "name", "count", "endpoint", "changes"]
 
@@ -76,6 +81,7 @@ def _rows(subscriber: str) -> Iterator[Row]:
         ("subscription", Subscription, SUBSCRIPTION),
         ("handshake", Handshake, HANDSHAKE),
         ("feed", Feed, FEED),
+        ("replay", Replay, REPLAY),
     ):
         yield from _lines(kind, model._default_manager.filter(**of_its_endpoints), columns)
     yield from map(_with_data, _lines("event", Event.objects.filter(subscriber=subscriber), EVENT))

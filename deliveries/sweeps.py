@@ -10,18 +10,29 @@ from functools import partial
 from math import ceil
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Min
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
-from deliveries import batching, bell, handshakes, operational, operations, ordering
+from deliveries import (
+    batching,
+    bell,
+    handshakes,
+    operational,
+    operations,
+    ordering,
+    releasing,
+    replays,
+    telling,
+)
 from deliveries.chunks import in_chunks as _in_chunks
 from deliveries.chunks import rows as _rows
 from deliveries.conf import DeliverySettings
 from deliveries.models import DeadLetter
 from deliveries.pipeline import Lease, record
 from subscriptions.conf import part
+from subscriptions.health import warn
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, lowest_uuid_at
 from subscriptions.models import PortalSession, SigningSecret
@@ -33,15 +44,24 @@ _walk = ordering.Walk()
 """Where this process' sweeps have come to."""
 
 DUE = """
-    UPDATE deliveries_delivery SET rung_at = now()
-     WHERE id IN (
-        SELECT id FROM deliveries_delivery
-         WHERE state = 'waiting'
-           AND next_attempt_at <= now()
-           AND (rung_at IS NULL OR rung_at < now() - make_interval(secs => %(lost_after)s))
-         ORDER BY next_attempt_at LIMIT %(limit)s
-           FOR NO KEY UPDATE SKIP LOCKED)
- RETURNING id
+    SELECT delivery.id, delivery.endpoint_id, endpoint.rate, endpoint.burst
+      FROM (SELECT id, endpoint_id FROM deliveries_delivery
+             WHERE state = 'waiting'
+               AND next_attempt_at <= now()
+               AND (rung_at IS NULL OR rung_at < now() - make_interval(secs => %(lost_after)s))
+             ORDER BY next_attempt_at LIMIT %(limit)s
+               FOR NO KEY UPDATE SKIP LOCKED) delivery
+      JOIN subscriptions_endpoint endpoint ON endpoint.id = delivery.endpoint_id
+"""
+
+# Those that must wait for longer than a countdown may take are parked again.
+RING_AT_TURN = """
+    UPDATE deliveries_delivery delivery
+       SET next_attempt_at = now() + make_interval(secs => turn.wait),
+           rung_at = CASE WHEN turn.wait <= %(countdown_max)s
+                          THEN now() + make_interval(secs => turn.wait) END
+      FROM unnest(%(ids)s::uuid[], %(waits)s::float8[]) AS turn (id, wait)
+     WHERE delivery.id = turn.id
 """
 
 LOST = """
@@ -71,30 +91,63 @@ STUCK = """
 """
 
 # Endpoint by endpoint through its index: what is held for others, however much, is not read.
-HELD = """
-    WITH free AS (
-        SELECT delivery.id,
-               CASE WHEN endpoint.state = 'deleted' THEN 'discarded'
-                    WHEN endpoint.batch_events IS NOT NULL AND delivery.batch_size IS NULL
-                         THEN 'gathering'
-                    ELSE 'pending' END AS becomes
+HELD_FOR_DELETED = """
+    UPDATE deliveries_delivery SET state = 'discarded', ended_at = now()
+     WHERE id IN (
+        SELECT delivery.id
           FROM subscriptions_endpoint endpoint
          CROSS JOIN LATERAL (
             SELECT id FROM deliveries_delivery
              WHERE endpoint_id = endpoint.id AND state = 'held' ORDER BY id LIMIT %(limit)s
          ) held
           JOIN deliveries_delivery delivery ON delivery.id = held.id
-         WHERE endpoint.state IN ('active', 'deleted')
+         WHERE endpoint.state = 'deleted'
          ORDER BY delivery.id LIMIT %(limit)s
-           FOR NO KEY UPDATE OF delivery SKIP LOCKED
+           FOR NO KEY UPDATE OF delivery SKIP LOCKED)
+ RETURNING id
+"""
+
+# Of an endpoint whose circuit is to be probed, the oldest delivery that is held for it.
+PROBES = """
+    WITH due AS (
+        SELECT endpoint.id FROM subscriptions_endpoint endpoint
+         WHERE endpoint.circuit = 'open' AND endpoint.probe_at <= now()
+           AND endpoint.state = 'active'
+           AND EXISTS (SELECT FROM deliveries_delivery held
+                        WHERE held.endpoint_id = endpoint.id AND held.state = 'held')
+         ORDER BY endpoint.probe_at LIMIT %(limit)s
+           FOR NO KEY UPDATE SKIP LOCKED
+    ), probe AS (
+        SELECT due.id AS endpoint, held.id AS delivery
+          FROM due
+         CROSS JOIN LATERAL (
+            SELECT id FROM deliveries_delivery
+             WHERE endpoint_id = due.id AND state = 'held'
+             ORDER BY id LIMIT 1
+               FOR NO KEY UPDATE SKIP LOCKED) held
+    ), half_open AS (
+        UPDATE subscriptions_endpoint endpoint
+           SET circuit = 'half_open', probe = probe.delivery, probe_at = NULL
+          FROM probe WHERE endpoint.id = probe.endpoint
     )
-    UPDATE deliveries_delivery delivery
-       SET state = free.becomes,
-           rung_at = CASE free.becomes WHEN 'pending' THEN now() END,
-           ended_at = CASE free.becomes WHEN 'discarded' THEN now() END,
-           ordering_key = CASE free.becomes WHEN 'pending' THEN ordering_key END
-      FROM free WHERE delivery.id = free.id
- RETURNING delivery.id, delivery.state
+    UPDATE deliveries_delivery delivery SET state = 'pending', rung_at = now()
+      FROM probe WHERE delivery.id = probe.delivery
+ RETURNING delivery.id
+"""
+
+# Its worker died, its endpoint was paused meanwhile, or a person discarded it: another takes over.
+PROBES_THAT_TOLD_NOTHING = """
+    UPDATE subscriptions_endpoint
+       SET circuit = 'open', probe = NULL, probe_at = now()
+     WHERE id IN (
+        SELECT endpoint.id
+          FROM subscriptions_endpoint endpoint
+          LEFT JOIN deliveries_delivery delivery ON delivery.id = endpoint.probe
+         WHERE endpoint.circuit = 'half_open' AND endpoint.state = 'active'
+           AND (delivery.id IS NULL OR delivery.state NOT IN ('pending', 'sending'))
+         LIMIT %(limit)s
+           FOR NO KEY UPDATE OF endpoint SKIP LOCKED)
+ RETURNING id
 """
 
 # From one endpoint that has some to the next, through the index: how many it has is not read.
@@ -115,7 +168,7 @@ GATHERED = """
         SELECT created_at FROM deliveries_delivery
          WHERE endpoint_id = endpoint.id AND state = 'gathering' ORDER BY id LIMIT 1
      ) oldest
-     WHERE endpoint.state <> 'active' OR endpoint.batch_events IS NULL
+     WHERE NOT endpoint.takes_deliveries OR endpoint.batch_events IS NULL
         OR oldest.created_at <= now() - make_interval(secs => endpoint.batch_seconds)
      LIMIT %(limit)s
 """
@@ -127,15 +180,17 @@ HELD_TOO_LONG = """
                   FROM deliveries_delivery held
                   JOIN subscriptions_endpoint endpoint ON endpoint.id = held.endpoint_id
                  WHERE held.state = %(state)s AND held.id < %(oldest_kept)s
-                   AND endpoint.state NOT IN ('active', 'deleted')
+                   AND NOT endpoint.takes_deliveries AND endpoint.state <> 'deleted'
                  ORDER BY held.id LIMIT %(limit)s
                    FOR NO KEY UPDATE OF held SKIP LOCKED) held
          WHERE delivery.id = held.id
      RETURNING delivery.id, held.state
     )
     INSERT INTO deliveries_deadletter (id, delivery_id, reason, last_error, died_at, resolution)
-    SELECT new.id, expired.id, 'expired',
+    SELECT new.id, expired.id,
+           CASE expired.state WHEN 'disabled' THEN 'endpoint_disabled' ELSE 'expired' END,
            CASE expired.state WHEN 'feed' THEN 'It was not fetched from its feed in time.'
+                              WHEN 'active' THEN 'Its endpoint failed for too long.'
                 ELSE 'Its endpoint was ' || expired.state || ' for too long.' END,
            now(), ''
       FROM (SELECT *, row_number() OVER () AS place FROM expired) expired
@@ -182,7 +237,7 @@ RECOVERED_DEAD_LETTERS = f"""
           FROM step
           JOIN subscriptions_endpoint endpoint ON endpoint.id = step.endpoint
           LEFT JOIN lately ON lately.endpoint_id = endpoint.id
-         WHERE endpoint.state = 'active' AND endpoint.failing_since IS NULL
+         WHERE endpoint.takes_deliveries AND endpoint.failing_since IS NULL
            AND EXISTS ({TO_RECOVER} LIMIT 1)
          ORDER BY random()
     )
@@ -209,8 +264,31 @@ OLD_DEAD_LETTERS = """
 
 
 def due() -> int:
-    """Enqueue the deliveries whose wait is over and for which no message is under way."""
-    return _ring_in_chunks(DUE)
+    """Enqueue the deliveries whose wait is over and for which no message is under way.
+
+    Where many to one endpoint are due at once, they come one after another.
+    """
+    settings = part(DeliverySettings)
+
+    def chunk(limit: int) -> int:
+        with transaction.atomic():
+            rows = _rows(DUE, limit, lost_after=settings.lost_after)
+            waits = releasing.spread(rows)
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    RING_AT_TURN,
+                    {
+                        "ids": list(waits),
+                        "waits": list(waits.values()),
+                        "countdown_max": settings.retry_countdown_max,
+                    },
+                )
+        bell.ring_later(
+            {one: wait for one, wait in waits.items() if wait <= settings.retry_countdown_max}
+        )
+        return len(rows)
+
+    return _in_chunks(chunk, at_most=bell.room())
 
 
 def due_handshakes() -> int:
@@ -218,6 +296,17 @@ def due_handshakes() -> int:
     endpoints = handshakes.due(part(DeliverySettings).sweep_chunk)
     bell.ring_for_handshakes(endpoints)
     return len(endpoints)
+
+
+def due_replays() -> int:
+    """Ask again for the replays whose message is lost, or whose endpoint is active again.
+
+    Those whose endpoint is deleted are cancelled.
+    """
+    limit = part(DeliverySettings).sweep_chunk
+    found = replays.due(limit)
+    bell.ring_for_replays(dict.fromkeys(found, 0.0))
+    return len(found) + len(replays.cancel_orphans(limit))
 
 
 def notices() -> int:
@@ -257,14 +346,25 @@ def stuck() -> int:
 
 
 def held() -> int:
-    """Release what is held for endpoints that are active again; discard it for deleted ones."""
+    """Release what is held for endpoints that take deliveries; discard it for deleted ones."""
+    settings = part(DeliverySettings)
+    share = min(settings.sweep_chunk * settings.sweep_chunks, bell.room())
+    released = releasing.release(share) if share else 0
+    return released + _in_chunks(lambda limit: len(_rows(HELD_FOR_DELETED, limit)))
 
-    def chunk(limit: int) -> int:
-        rows = _rows(HELD, limit)
-        bell.ring([delivery for delivery, state in rows if state == "pending"])
-        return len(rows)
 
-    return _in_chunks(chunk, at_most=bell.room())
+def probes() -> int:
+    """Let one delivery to each endpoint whose circuit is to be probed go ahead."""
+    limit = part(DeliverySettings).sweep_chunk
+    _rows(PROBES_THAT_TOLD_NOTHING, limit)
+    deliveries = [delivery for (delivery,) in _rows(PROBES, limit)]
+    bell.ring(deliveries)
+    return len(deliveries)
+
+
+def failing_endpoints() -> int:
+    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    return _in_chunks(warn)
 
 
 def batched() -> int:
@@ -312,15 +412,15 @@ def held_too_long() -> int:
     oldest = timezone.now() - timedelta(seconds=part(DeliverySettings).held_retention)
 
     def chunk(state: str, limit: int) -> int:
-        return len(
-            _rows(
-                HELD_TOO_LONG,
-                limit,
-                state=state,
-                oldest_kept=lowest_uuid_at(oldest),
-                ids=[uuid7() for _ in range(limit)],
-            )
+        expired = _rows(
+            HELD_TOO_LONG,
+            limit,
+            state=state,
+            oldest_kept=lowest_uuid_at(oldest),
+            ids=[uuid7() for _ in range(limit)],
         )
+        telling.ended("dead" for _ in expired)
+        return len(expired)
 
     return sum(_in_chunks(partial(chunk, state)) for state in ("held", "queued"))
 

@@ -12,6 +12,7 @@ from deliveries import (
     erasing,
     handshakes,
     plain_lane,
+    replays,
     retention,
     sweeps,
 )
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 )
 def deliver(self: "Task[Any, None]", delivery: str) -> None:
     """Attempt one delivery; retry by countdown where the wait is short."""
-    wait = plain_lane.deliver(to_uuid(delivery))
+    wait = plain_lane.deliver(to_uuid(delivery), waited=self.request.eta is not None)
     if wait is not None:
         raise self.retry(countdown=wait, priority=bell.RETRY_PRIORITY)
 
@@ -54,11 +55,21 @@ def handshake(endpoint: str) -> None:
     handshakes.shake(endpoint, plain_lane.start, done=lambda: None)
 
 
+@shared_task(name=bell.REPLAY, acks_late=True, ignore_result=True)
+def replay(replay: str) -> None:
+    """Take a replay's next chunk, and ask for the one after when the rate allows it."""
+    wait = replays.step(replay)
+    if wait is not None:
+        bell.ring_for_replays({replay: wait})
+
+
 @shared_task(name="deliveries.sweep_due", ignore_result=True)
 def sweep_due() -> None:
-    """Enqueue the deliveries whose wait is over, and the challenges; tell the operators."""
+    """Enqueue what is due: deliveries, probes, challenges, replays; tell the operators."""
     sweeps.due()
+    sweeps.probes()
     sweeps.due_handshakes()
+    sweeps.due_replays()
     sweeps.notices()
 
 
@@ -85,6 +96,12 @@ def sweep_held() -> None:
     sweeps.gathered()
 
 
+@shared_task(name="deliveries.sweep_health", ignore_result=True)
+def sweep_health() -> None:
+    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    sweeps.failing_endpoints()
+
+
 @shared_task(name="deliveries.sweep_dead_letters", ignore_result=True)
 def sweep_dead_letters() -> None:
     """Redrive the dead letters of endpoints that recovered, drop the old, count the rest."""
@@ -101,6 +118,7 @@ def sweep_expired() -> None:
     sweeps.expired_portal_sessions()
     sweeps.old_history()
     retention.deleted_endpoints()
+    retention.old_replays()
     retention.ended_jobs()
 
 

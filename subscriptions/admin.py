@@ -110,6 +110,17 @@ def shown_handshake(handshake: Handshake | None) -> SafeString | str:
     )
 
 
+def shown_probe(endpoint: Endpoint) -> SafeString | str:
+    """When an endpoint whose circuit is not closed is probed."""
+    if endpoint.circuit == Endpoint.Circuit.HALF_OPEN:
+        return "a delivery probes it"
+    if endpoint.probe_at is None:
+        return ""
+    if endpoint.probe_at < timezone.now():
+        return "the next delivery probes it"
+    return format_html("to be probed {}", moment(endpoint.probe_at))
+
+
 class CreatedFilter(admin.SimpleListFilter):
     """Goes by the ids, which sort by time and are indexed."""
 
@@ -487,8 +498,11 @@ class SubscriberFilter(admin.ListFilter):
 # A report of an error would tell the secrets that were sent in.
 @method_decorator(sensitive_post_parameters(), "changeform_view")
 class EndpointAdmin(LockingAdmin):
-    list_display = ["url", "subscriber", "how_it_is", "health", "last_success", "subscribes_to"]
-    list_filter = ["state", HealthFilter, SubscriberFilter]
+    list_display = [
+        *["url", "subscriber", "how_it_is", "health", "circuit_state"],
+        *["last_success", "subscribes_to"],
+    ]
+    list_filter = ["state", "circuit", HealthFilter, SubscriberFilter]
     list_select_related = ["subscriber"]
     search_fields = ["url", "description", "subscriber__name", "subscriber__external_id"]
     search_help_text = "By URL, description, subscriber, or the full id of either."
@@ -496,6 +510,7 @@ class EndpointAdmin(LockingAdmin):
     actions = [
         "pause",
         "resume",
+        "close_circuit",
         "verify",
         "rotate_secret",
         "rotate_to_ed25519",
@@ -512,6 +527,7 @@ class EndpointAdmin(LockingAdmin):
         "disabled_reason",
         "challenge",
         "health",
+        "circuit_state",
         "last_success_at",
         "last_failure_at",
         "header_names",
@@ -527,6 +543,11 @@ class EndpointAdmin(LockingAdmin):
         Endpoint.State.FEED: "good",
         Endpoint.State.DELETED: "over",
     }
+    circuit_tones = {
+        Endpoint.Circuit.CLOSED: "good",
+        Endpoint.Circuit.OPEN: "bad",
+        Endpoint.Circuit.HALF_OPEN: "waiting",
+    }
 
     @property
     def media(self) -> Media:
@@ -539,11 +560,13 @@ class EndpointAdmin(LockingAdmin):
         if obj is not None and obj.is_feed:
             own = {"fields": ["subscriber", "description"]}
             return [(None, own), ("How it is", {"fields": self.facts_of_a_feed})]
-        main = ["subscriber", "url", "description", "max_in_flight", "signature_profile"]
-        shape = ["format", "payload", "projection", "gzip_above"]
+        main = ["subscriber", "url", "description", "signature_profile"]
+        pace = ["max_in_flight", ("rate", "burst")]
+        shape = ["format", "payload", "projection", "gzip_above", "send_traceparent"]
         batches = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
         fieldsets: list[Any] = [
             (None, {"fields": main}),
+            ("How fast it gets them", {"fields": pace}),
             ("What events look like", {"fields": [*shape, *batches]}),
         ]
         if obj is None:
@@ -610,10 +633,19 @@ class EndpointAdmin(LockingAdmin):
     def health(self, endpoint: Endpoint) -> SafeString:
         if endpoint.failing_since is not None:
             since = date_format(timezone.localtime(endpoint.failing_since), "j M H:i")
-            return mark(f"failing since {since}", "bad")
+            warned = endpoint.failure_warning
+            nearly = f", {warned} % of the time until it is disabled" if warned else ""
+            return mark(f"failing since {since}{nearly}", "bad")
         if endpoint.last_success_at is None:
             return mark("nothing delivered yet", "over")
         return mark("healthy", "good")
+
+    @admin.display(description="circuit", ordering="circuit_opened_at")
+    def circuit_state(self, endpoint: Endpoint) -> SafeString:
+        circuit = Endpoint.Circuit(endpoint.circuit)
+        return format_html(
+            "{} {}", mark(circuit.label.lower(), self.circuit_tones[circuit]), shown_probe(endpoint)
+        )
 
     @admin.display(ordering="last_success_at")
     def last_success(self, endpoint: Endpoint) -> SafeString | None:
@@ -643,6 +675,16 @@ class EndpointAdmin(LockingAdmin):
     @admin.action(description="Resume: deliver again", permissions=["change"])
     def resume(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
         self._change(request, endpoints, Endpoint.resume, "resumed", EndpointQuerySet.sent_to)
+
+    @admin.action(description="Close the circuit: deliver at once", permissions=["change"])
+    def close_circuit(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
+        self._change(
+            request,
+            endpoints,
+            Endpoint.close_circuit,
+            "given a closed circuit",
+            EndpointQuerySet.sent_to,
+        )
 
     @admin.action(description="Verify: send a challenge, hold deliveries", permissions=["change"])
     def verify(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:

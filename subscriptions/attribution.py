@@ -15,7 +15,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models import TextChoices
 
-CHANGE = re.compile(r'\b(INSERT INTO|UPDATE|DELETE FROM) "?subscriptions_', re.IGNORECASE)
+CHANGE = re.compile(
+    r'\b(INSERT INTO|UPDATE|DELETE FROM) "?(subscriptions_|deliveries_deadletter)', re.IGNORECASE
+)
+"""A decision on dead letters is written with the deliveries' change of state."""
 COMMANDS = frozenset({"manage.py", "django-admin"})
 
 
@@ -39,6 +42,15 @@ class Actor:
     actor_name: str = ""
     ip_address: str = ""
     request_id: str = ""
+
+    def __str__(self) -> str:
+        words = {
+            ActorKind.API_KEY: f"{self.actor_name} (API key {self.actor_id})",
+            ActorKind.PORTAL: f"{self.actor_name} (portal)",
+            ActorKind.COMMAND: f"manage.py {self.actor_name}",
+            ActorKind.ANGARIUM: "Angarium",
+        }
+        return words.get(self.actor_kind, self.actor_name)
 
 
 # Within the transaction alone: the connection may be another's in the next.

@@ -52,7 +52,7 @@ class SubscriptionSettings:
     api_rate: str = "100/s"
     """How many requests an API key may make (/s, /m, /h or /d), unless it says so; empty: any."""
     redis_url: str = "redis://127.0.0.1:6379/0"
-    """Where the web processes count them."""
+    """Where they are counted, and how endpoints fare, for all processes together."""
     proxies: int = 0
     """How many proxies of your own stand in front, each of which adds to X-Forwarded-For."""
 
@@ -60,6 +60,19 @@ class SubscriptionSettings:
     """`allow` or `refuse` events and subscriptions of a type that is not in the catalogue."""
     catalogue_age: float = 5.0
     """How late a process may see a change of the catalogue when it emits; in seconds."""
+
+    circuit_failure_rate: float = 0.5
+    """The share of failures that opens an endpoint's circuit; 0: circuits do not open."""
+    circuit_results: int = 10
+    """How many results there must be to go by."""
+    circuit_window: float = 60.0
+    """How far back results count."""
+    circuit_wait: float = 30.0
+    """How long a circuit stays open before a delivery probes the endpoint; doubled each time."""
+    circuit_wait_max: float = timedelta(minutes=15).total_seconds()
+    """The longest that grows to."""
+    disable_after: float = timedelta(days=5).total_seconds()
+    """An endpoint with nothing but failures for so long is disabled; 0: none is."""
 
     encryption_keys: tuple[str, ...] = ()
     """Fernet keys, newest first: the first encrypts, all decrypt."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now, NullIf
 
-from subscriptions.attribution import ActorKind
+from subscriptions.attribution import Actor, ActorKind
 from subscriptions.hidden_characters import shown
 from subscriptions.ids import IdField, lowest_uuid_at
 
@@ -59,6 +59,7 @@ class HistoryEntry(models.Model):
         REENCRYPTED = "reencrypted"  # under the newest encryption key
         REDRIVEN = "redriven"  # deliveries that were dead
         RECOVERED = "recovered"  # the same, by Angarium, as their endpoint works again
+        REPLAYED = "replayed"  # deliveries that had ended, in whatever way
         DISCARDED = "discarded"  # deliveries that had not arrived
         DROPPED = "dropped"  # the same, by Angarium, past their retention
         ERASED = "erased"  # a subscriber, with all that was its own
@@ -71,6 +72,7 @@ class HistoryEntry(models.Model):
         EVENT_TYPE = "event_type", "Event type"
         API_KEY = "api_key", "API key"
         DELIVERY = "delivery"
+        REPLAY = "replay"
 
     id = IdField(prefix="hist")
     at = models.DateTimeField(db_default=Now())
@@ -136,13 +138,7 @@ class HistoryEntry(models.Model):
     @property
     def actor(self) -> str:
         """Who it was, in words."""
-        words = {
-            ActorKind.API_KEY: f"{self.actor_name} (API key {self.actor_id})",
-            ActorKind.PORTAL: f"{self.actor_name} (portal)",
-            ActorKind.COMMAND: f"manage.py {self.actor_name}",
-            ActorKind.ANGARIUM: "Angarium",
-        }
-        return words.get(ActorKind(self.actor_kind), self.actor_name)
+        return str(Actor(ActorKind(self.actor_kind), self.actor_id, self.actor_name))
 
 
 def _written(value: Any) -> str:

@@ -6,7 +6,7 @@ from a log or the admin, less its prefix, goes into psql as it is.
 
 import re
 import uuid
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
@@ -35,6 +35,11 @@ def from_uuid(prefix: str, value: uuid.UUID) -> str:
 def lowest_uuid_at(moment: datetime) -> uuid.UUID:
     """A bound for ids: those made before `moment` are less, those made after are not."""
     return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
+
+
+def moment_of(value: uuid.UUID) -> datetime:
+    """When an id was made, to the millisecond."""
+    return datetime.fromtimestamp((value.int >> 80) / 1000, UTC)
 
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from subscriptions.event_types import patterns_matching
 from subscriptions.ids import to_uuid
 
 MATCHING = """
-    SELECT endpoint.id, endpoint.state, endpoint.batch_events, endpoint.batch_seconds,
+    SELECT endpoint.id, endpoint.takes_deliveries, endpoint.batch_events, endpoint.batch_seconds,
            endpoint.batch_bytes, endpoint.ordered,
            CASE WHEN every(subscription.filter <> '') THEN
                 jsonb_object_agg(subscription.id, subscription.filter)
@@ -46,7 +46,8 @@ class Match:
     """An endpoint that gets an event, and how it was when asked."""
 
     endpoint: UUID
-    state: str
+    takes_deliveries: bool
+    """Whether what is for it can be sent now: it is active, and its circuit closed."""
     batch_events: int | None = None
     """How many events it gets in one request; None, where each goes alone."""
     batch_seconds: int = 0

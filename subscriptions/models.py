@@ -52,6 +52,10 @@ SIGNATURE_PROFILES = [
     (Profile.SLACK.value, "Slack's style beside it: X-Slack-Signature"),
 ]
 
+well_formed_pattern = RegexValidator(
+    SUBSCRIPTION_PATTERN, "Use an event type (invoice.paid), all below one (invoice.*), or all (*)."
+)
+
 
 def every_scope() -> list[str]:
     return list(ApiKey.Scope.values)
@@ -294,6 +298,11 @@ class Endpoint(models.Model):
         FEED = "feed"  # has no URL; its deliveries are held until they are fetched
         DELETED = "deleted"  # kept for the record; its deliveries are discarded
 
+    class Circuit(models.TextChoices):
+        CLOSED = "closed"  # deliveries are sent
+        OPEN = "open"  # too many failed; deliveries are held until the probe
+        HALF_OPEN = "half_open", "Half-open"  # one delivery probes it, the others are held
+
     id = IdField(prefix="ep")
     subscriber = models.ForeignKey(
         Subscriber,
@@ -309,6 +318,19 @@ class Endpoint(models.Model):
         blank=True,
         validators=[MinValueValidator(1)],
         help_text="How many deliveries it gets at a time from one worker; the default if empty.",
+    )
+    rate = models.CharField(
+        max_length=12,
+        blank=True,
+        default="",
+        validators=[RegexValidator(RATE_PATTERN, "Write a number and /s, /m, /h or /d: 100/s.")],
+        help_text="How many requests it gets at most, as in 100/s or 30/m; any number, if empty.",
+    )
+    burst = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(100_000)],
+        help_text="How many of them may come at once; what the rate allows in a second, if empty.",
     )
     format = models.CharField(
         max_length=20,
@@ -339,6 +361,10 @@ class Endpoint(models.Model):
         null=True,
         blank=True,
         help_text="Bodies of more bytes than this are sent in gzip; none, if empty.",
+    )
+    send_traceparent = models.BooleanField(
+        default=False,
+        help_text="Whether requests say by a traceparent header which trace they belong to.",
     )
     batch_events = models.PositiveSmallIntegerField(
         null=True,
@@ -383,6 +409,34 @@ class Endpoint(models.Model):
         editable=False,
         help_text="The first failure after the last success; empty while the endpoint is healthy.",
     )
+    failure_warning = models.PositiveSmallIntegerField(
+        default=0,
+        editable=False,
+        help_text="How far it is on its way to being disabled, in per cent: 50, 70 or 90.",
+    )
+    circuit = models.CharField(
+        max_length=10, choices=Circuit, default=Circuit.CLOSED, editable=False
+    )
+    circuit_opened_at = models.DateTimeField(null=True, blank=True, editable=False)
+    openings = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text="How often it has opened since it was last closed."
+    )
+    probe_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="When its circuit is probed: by the next delivery that there is then.",
+    )
+    probe = models.UUIDField(
+        null=True, editable=False, help_text="The delivery that probes it, while it is half-open."
+    )
+    takes_deliveries = models.GeneratedField(
+        expression=models.ExpressionWrapper(
+            models.Q(state="active", circuit="closed"), models.BooleanField()
+        ),
+        output_field=models.BooleanField(),
+        db_persist=True,
+    )
 
     objects = EndpointQuerySet.as_manager()
 
@@ -410,6 +464,35 @@ class Endpoint(models.Model):
                 name="endpoint_has_room_for_a_delivery", condition=~models.Q(max_in_flight=0)
             ),
             models.CheckConstraint(
+                name="endpoint_rate_is_well_formed",
+                condition=models.Q(rate="") | models.Q(rate__regex=RATE_PATTERN),
+            ),
+            models.CheckConstraint(
+                name="endpoint_has_a_burst_only_with_a_rate",
+                condition=models.Q(burst=None) | (models.Q(burst__gte=1) & ~models.Q(rate="")),
+            ),
+            models.CheckConstraint(
+                name="endpoint_is_warned_of_only_while_it_fails",
+                condition=models.Q(failure_warning=0)
+                | models.Q(failure_warning__in=[50, 70, 90], failing_since__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="endpoint_circuit_knows_how_it_goes_on",
+                condition=models.Q(
+                    circuit="closed",
+                    circuit_opened_at=None,
+                    openings=0,
+                    probe_at=None,
+                    probe=None,
+                )
+                | models.Q(
+                    models.Q(circuit="open", probe_at__isnull=False, probe=None)
+                    | models.Q(circuit="half_open", probe_at=None, probe__isnull=False),
+                    circuit_opened_at__isnull=False,
+                    openings__gte=1,
+                ),
+            ),
+            models.CheckConstraint(
                 name="endpoint_has_limits_of_a_batch_that_make_sense",
                 condition=models.Q(
                     models.Q(batch_events=None) | models.Q(batch_events__range=(2, 1000)),
@@ -435,6 +518,18 @@ class Endpoint(models.Model):
                 condition=models.Q(signature_profile__in=["standard", "github", "stripe", "slack"]),
             ),
         ]
+        indexes = [
+            models.Index(
+                name="endpoint_failing",
+                fields=["failing_since"],
+                condition=models.Q(failing_since__isnull=False),
+            ),
+            models.Index(
+                name="endpoint_not_closed",
+                fields=["probe_at"],
+                condition=~models.Q(circuit="closed"),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.url or "feed"
@@ -457,6 +552,8 @@ class Endpoint(models.Model):
             raise ValidationError(
                 {"ordered": "Choose batches or order: there is no order in both."}
             )
+        if self.burst is not None and not self.rate:
+            raise ValidationError({"burst": "There is no burst without a rate: set both."})
 
     @property
     def shown_credentials(self) -> dict[str, Any]:
@@ -526,15 +623,25 @@ class Endpoint(models.Model):
         self.save(update_fields=["state"])
 
     def resume(self) -> None:
-        """Deliver again; what was held is released by the next sweep.
+        """Deliver again, as to one that never failed; what was held is released little by little.
 
         One that has not answered its challenge is sent that again first.
         """
         with transaction.atomic():
             self.state, self.disabled_reason = self.State.ACTIVE, ""
-            self.save(update_fields=["state", "disabled_reason"])
+            self.failing_since, self.failure_warning = None, 0
+            self.save(
+                update_fields=["state", "disabled_reason", "failing_since", "failure_warning"]
+            )
+            self.close_circuit()
             if Handshake.objects.filter(endpoint=self, verified_at=None).exists():
                 Handshake.objects.require(self)
+
+    def close_circuit(self) -> None:
+        """Deliver again without a probe first."""
+        self.circuit, self.openings = self.Circuit.CLOSED, 0
+        self.circuit_opened_at = self.probe_at = self.probe = None
+        self.save(update_fields=["circuit", "openings", "circuit_opened_at", "probe_at", "probe"])
 
     def note_move(self, before: str) -> None:
         """Require a new handshake where its URL, which was `before`, has moved to another host.
@@ -666,12 +773,7 @@ class Subscription(models.Model):
     endpoint = models.ForeignKey(Endpoint, models.CASCADE, related_name="subscriptions")
     pattern = models.CharField(
         max_length=MAX_LENGTH,
-        validators=[
-            RegexValidator(
-                SUBSCRIPTION_PATTERN,
-                "Use an event type (invoice.paid), all below one (invoice.*), or all (*).",
-            )
-        ],
+        validators=[well_formed_pattern],
         help_text="An event type (invoice.paid), all below one (invoice.*), or all (*).",
     )
     channels = ArrayField(

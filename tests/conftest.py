@@ -15,6 +15,9 @@ from tests.webhooks.sending.certificates import Authority
 MakeEndpoint = Callable[..., Endpoint]
 Configure = Callable[..., None]
 
+SCHEDULES = ("0002_sweep_schedules", "0006_retention_schedules", "0012_endpoint_disabled")
+"""The migrations of `deliveries` that install the sweeps' schedules."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_passwords() -> Iterator[None]:

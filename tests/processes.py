@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 from django.db import connection
 
+from config.embedded import free_port
+
 ROOT = Path(__file__).parent.parent
 
 # Short waits, so that a test sees within seconds what takes minutes in earnest.
@@ -85,12 +87,26 @@ def beat(log: Path, **environment: str) -> Iterator[Process]:
 
 
 @contextmanager
+def web(log: Path, *options: str, **environment: str) -> Iterator[str]:
+    """A web server with two processes, that serves; gives its URL."""
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ("gunicorn", "config.wsgi", "--config", "python:config.gunicorn", *options)
+    arguments += ("--bind", address, "--no-control-socket")
+    process = Process(log, *arguments, "--workers", "2", environment={**QUICK, **environment})
+    try:
+        process.wait_until_it_says("Listening at")
+        yield f"http://{address}"
+    finally:
+        process.stop()
+
+
+@contextmanager
 def _celery(
     log: Path, command: str, *options: str, ready: str, environment: Mapping[str, str]
 ) -> Iterator[Process]:
     process = Process(
         log,
-        *("celery", "-A", "config", command, "--loglevel", "INFO", *options),
+        *("celery", "-A", "config", "--quiet", command, *options),
         environment={**QUICK, **environment},
     )
     try:

@@ -47,6 +47,10 @@ class Attempt(TypedDict):
     outcome: str
     status: int | None
     duration_ms: int
+    dns_ms: int | None
+    connect_ms: int | None
+    tls_ms: int | None
+    first_byte_ms: int | None
     error: str
     response_body: str
     ended_at: str
@@ -110,6 +114,8 @@ class Endpoint(TypedDict):
     header_names: list[str]
     authentication: dict[str, Any]
     signature_profile: str
+    rate: str
+    burst: int | None
     format: str
     payload: str
     projection: str
@@ -118,6 +124,7 @@ class Endpoint(TypedDict):
     batch_seconds: int
     batch_bytes: int
     ordered: bool
+    send_traceparent: bool
     state: str
     disabled_reason: str
     handshake: Handshake | None
@@ -125,6 +132,11 @@ class Endpoint(TypedDict):
     last_success_at: str | None
     last_failure_at: str | None
     failing_since: str | None
+    failure_warning: int
+    circuit: str
+    circuit_opened_at: str | None
+    openings: int
+    probe_at: str | None
 
 
 class ChangedEndpoint(Endpoint):

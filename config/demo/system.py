@@ -32,6 +32,7 @@ def environment(database: str, *, broker: str) -> dict[str, str]:
         "ALLOWED_HOSTS": "127.0.0.1",
         "DEBUG": "0",
         "BEHIND_TLS": "0",
+        "LOG_FORMAT": "line",
         "ANGARIUM_ALLOW_HTTP": "1",
         "ANGARIUM_ALLOWED_NETWORKS": "127.0.0.0/8",
         "ANGARIUM_RETRY_SCHEDULE": ",".join(map(str, RETRY_SCHEDULE)),

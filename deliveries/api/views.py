@@ -41,6 +41,7 @@ from deliveries.api.streaming import NoNegotiation
 from deliveries.api.visibility import events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.exporting import download
+from deliveries.lifecycle import FINAL
 from deliveries.models import DeadLetter, DeadLetterJob, Delivery, Event
 from deliveries.trying import latest, try_on_events, try_on_example
 from subscriptions.api.access import subscriber_of
@@ -74,6 +75,7 @@ WHY_NOT_DISCARDED = {
     State.DELIVERED: "This delivery has arrived.",
     State.DISCARDED: "This delivery was discarded before.",
 }
+WHY_NOT_REPLAYED = "This delivery was fetched from a feed, or its endpoint is deleted."
 
 
 @extend_schema_view(
@@ -220,6 +222,7 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
         "list": Scope.READ,
         "retrieve": Scope.READ,
         "retry": Scope.MANAGE,
+        "replay": Scope.MANAGE,
         "discard": Scope.MANAGE,
     }
     filter_class = DeliveryFilters
@@ -242,6 +245,23 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
         delivery = [to_uuid(self.get_object().pk)]
         if not operations.retry_now(delivery) and not operations.redrive(delivery):
             raise Conflict(WHY_NOT_RETRIED.get(self._state()))
+        return self.retrieve(request, pk=pk)
+
+    @extend_schema(
+        summary="Replay a delivery",
+        description="One that has ended, in whatever way, is sent again: with the same "
+        "`webhook-id`, and the whole retry schedule before it.",
+        request=None,
+        responses={
+            200: DeliveryDetailSerializer,
+            409: conflict("It has not ended, was fetched from a feed, or its endpoint is deleted."),
+        },
+    )
+    @action(detail=True, methods=["post"])
+    def replay(self, request: Request, pk: str) -> Response:
+        if not operations.replay([to_uuid(self.get_object().pk)]):
+            ended = self._state() in FINAL
+            raise Conflict(WHY_NOT_REPLAYED if ended else "This delivery has not ended yet.")
         return self.retrieve(request, pk=pk)
 
     @extend_schema(

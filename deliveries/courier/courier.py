@@ -12,10 +12,14 @@ from uuid import UUID
 from django.db import connection
 from kombu.asynchronous import Hub
 
-from deliveries import bell
+from deliveries import bell, tracing, turns
+from deliveries.conf import DeliverySettings
+from deliveries.courier.agenda import Agenda
 from deliveries.courier.gate import Gate
-from deliveries.pipeline import Claim, Lease, claim, put_back, record
+from deliveries.pipeline import Claim, Lease, claim, forget, put_back, record
 from deliveries.rendering import Unrenderable, render
+from deliveries.turns import Waiter
+from subscriptions.conf import part
 from webhooks.sending.curl_sender import CurlSender
 from webhooks.sending.outcome import Outcome
 
@@ -33,6 +37,15 @@ RECOVERY = 1.0
 TURN = 0.05
 """Seconds that the loop may sleep at most while the courier is drained."""
 
+TICK = 0.05
+"""Seconds between two looks at whose turn has come, at endpoints that have a rate."""
+
+PATIENCE = 1.0
+"""Seconds that a delivery which has been claimed may wait for its turn at most."""
+
+REMEMBERED = 10_000
+"""How many deliveries that are to come again are remembered; the sweep finds the others."""
+
 GATEKEEPING = 0.25
 """Seconds between two looks at who waits too long at the gates."""
 
@@ -45,6 +58,8 @@ class Parcel:
     done: Callable[[], None]
     """To be called when the message may be acknowledged."""
     claim: Claim | None = None
+    waited: bool = False
+    """Whether it comes again, now that its turn at an endpoint with a rate has come."""
 
 
 class Step:
@@ -87,6 +102,11 @@ class Courier:
         """How many are between claim and record."""
         self.ended: list[tuple[Parcel, Lease, Outcome]] = []
         self.gates: dict[UUID, Gate[Parcel]] = {}
+        self.turns: Agenda[Parcel] = Agenda()
+        """Those that have been claimed and wait for their turn."""
+        self.returns: Agenda[Parcel] = Agenda()
+        """Those that went back, and are to be claimed when their turn comes."""
+        self._calling = Step(hub, self._call)
         self._claiming = Step(hub, self._claim)
         self._recording = Step(hub, self._record)
         self._gatekeeping = Step(hub, self._keep_gates)
@@ -119,21 +139,21 @@ class Courier:
         turns.cancel()
         for _ in range(0, len(self.ended), BATCH):
             self._record()
-        left = [
-            (parcel.claim.lease, 0.0)
-            for gate in self.gates.values()
-            for parcel in (*gate.under_way, *gate.waiting)
-            if parcel.claim
+        claimed = [
+            *self.turns.clear(),
+            *(one for gate in self.gates.values() for one in (*gate.under_way, *gate.waiting)),
         ]
+        left = [(parcel.claim.lease, 0.0) for parcel in claimed if parcel.claim]
         if left:
             logger.warning("%d deliveries did not end in time and go back", len(left))
             _put_back(left)
+        _forget([parcel.delivery for parcel in self.returns.clear()])
         self.sender.close()
 
     def resume(self) -> None:
         """Go on after the loop has been reset, and may have forgotten what it was to call."""
         self.sender.watch_again()
-        for step in (self._claiming, self._recording, self._gatekeeping):
+        for step in (self._claiming, self._recording, self._gatekeeping, self._calling):
             step.plan_again()
 
     # Claiming
@@ -143,7 +163,8 @@ class Courier:
             self._claiming.plan(GATHERING if self.claimed else 0)
 
     def _room(self) -> int:
-        return self.limit - self.claimed
+        # Whoever waits for a turn holds up nobody.
+        return self.limit - (self.claimed - len(self.turns))
 
     def _claim(self) -> None:
         if self.closing:
@@ -160,23 +181,85 @@ class Courier:
             self._claiming.plan(RECOVERY)
             return
         for ours in claims:
-            parcel = by_delivery[ours.lease.delivery]
-            parcel.claim = ours
-            self.claimed += 1
-            gate = self.gates.get(ours.lease.endpoint)
-            if gate is None:
-                gate = self.gates[ours.lease.endpoint] = Gate(ours.max_in_flight)
-            gate.limit = ours.max_in_flight
-            if gate.enter(parcel, time.monotonic()):
-                self._send(parcel, ours)
-            else:
-                self._gatekeeping.plan(GATEKEEPING)
+            by_delivery[ours.lease.delivery].claim = ours
+        self.claimed += len(claims)
+        paced = []
         for parcel in parcels:
             if parcel.claim is None:
                 parcel.done()  # it is another's, or not due, or at rest
+            elif parcel.claim.pace is None:
+                self._enter(parcel, parcel.claim)
+            else:
+                paced.append((parcel, parcel.claim))
+        if paced:
+            self._give_turns(paced)
         self._plan_claim()
 
+    # Turns
+
+    def _give_turns(self, paced: list[tuple[Parcel, Claim]]) -> None:
+        # The more of them wait here already, the sooner others go back.
+        patience = PATIENCE * max(0.0, 1 - len(self.turns) / self.limit)
+        waits = turns.waits(
+            turns.SENDING,
+            [
+                Waiter(parcel.delivery, ours.lease.endpoint, ours.pace, parcel.waited)
+                for parcel, ours in paced
+            ],
+            patience=patience,
+        )
+        now = time.monotonic()
+        returns = []
+        for parcel, ours in paced:
+            wait = waits[ours.lease.delivery]
+            if wait <= 0:
+                self._enter(parcel, ours)
+            elif wait <= patience:
+                self.turns.add(now + wait, parcel)
+            else:
+                returns.append((parcel, ours.lease, wait))
+        if returns:
+            self._come_again(returns, now)
+        self._plan_call()
+
+    def _come_again(self, returns: list[tuple[Parcel, Lease, float]], now: float) -> None:
+        may_remember = len(self.returns) + len(returns) <= REMEMBERED
+        remembered = part(DeliverySettings).retry_countdown_max if may_remember else -1.0
+        if _put_back([(lease, wait) for _, lease, wait in returns], remembered=remembered):
+            for parcel, _, wait in returns:
+                if wait <= remembered:
+                    again = Parcel(parcel.delivery, done=_nothing, waited=True)
+                    self.returns.add(now + wait, again)
+        self._finish([parcel for parcel, _, _ in returns])
+
+    def _plan_call(self) -> None:
+        if self.turns or (self.returns and not self.closing):
+            self._calling.plan(TICK)
+
+    def _call(self) -> None:
+        now = time.monotonic()
+        for parcel in self.turns.due(now):
+            if self._room() <= 0:
+                self.turns.add(now + TICK, parcel)
+            elif parcel.claim is not None:
+                self._enter(parcel, parcel.claim)
+        if not self.closing:
+            # They have waited, and go before what has just come.
+            self.submitted.extendleft(reversed(self.returns.due(now)))
+            self._plan_claim()
+        self._plan_call()
+
     # Sending
+
+    def _enter(self, parcel: Parcel, ours: Claim) -> None:
+        gate = self.gates.get(ours.lease.endpoint)
+        if gate is None:
+            gate = self.gates[ours.lease.endpoint] = Gate(ours.max_in_flight)
+        gate.limit = ours.max_in_flight
+        if gate.enter(parcel, time.monotonic()):
+            self._send(parcel, ours)
+        else:
+            self._gatekeeping.plan(GATEKEEPING)
 
     def _send(self, parcel: Parcel, ours: Claim) -> None:
         def ended(outcome: Outcome) -> None:
@@ -187,7 +270,7 @@ class Courier:
         except Unrenderable as error:
             self.hub.call_later(0, ended, error.outcome)
         else:
-            self.sender.start(request, ended)
+            self.sender.start(*tracing.attempt(ours, request, ended))
 
     def _ended(self, parcel: Parcel, ours: Claim, outcome: Outcome) -> None:
         endpoint = ours.lease.endpoint
@@ -242,13 +325,28 @@ class Courier:
             self._gatekeeping.plan(GATEKEEPING)
 
 
-def _put_back(leases: list[tuple[Lease, float]]) -> None:
+def _nothing() -> None:
+    """The message of what comes again has been acknowledged."""
+
+
+def _put_back(leases: list[tuple[Lease, float]], *, remembered: float = -1.0) -> bool:
     try:
-        put_back(leases)
+        put_back(leases, remembered=remembered)
     except Exception:
         # Their leases will run out, and the sweep takes them back.
         logger.exception("putting back failed")
         connection.close()
+        return False
+    return True
+
+
+def _forget(deliveries: list[UUID]) -> None:
+    if deliveries:
+        try:
+            forget(deliveries)
+        except Exception:
+            logger.exception("what was to come again comes somewhat later")
+            connection.close()
 
 
 def statistics(courier: Courier) -> dict[str, Any]:
@@ -257,5 +355,7 @@ def statistics(courier: Courier) -> dict[str, Any]:
         "submitted": len(courier.submitted),
         "claimed": courier.claimed,
         "in-flight": sum(len(gate.under_way) for gate in courier.gates.values()),
+        "waiting-for-their-turn": len(courier.turns),
+        "to-come-again": len(courier.returns),
         "waiting-at-gates": sum(len(gate.waiting) for gate in courier.gates.values()),
     }

@@ -41,9 +41,15 @@ from webhooks.profiles import NO_ED25519, Profile, key_of, signs_with
 
 CREDENTIALS = ["headers", "authentication"]
 SHAPE = [
-    *["format", "payload", "projection", "gzip_above"],
+    *["format", "payload", "projection", "gzip_above", "send_traceparent"],
     *["batch_events", "batch_seconds", "batch_bytes", "ordered"],
 ]
+PACE = ["rate", "burst"]
+HEALTH = [
+    *["last_success_at", "last_failure_at", "failing_since", "failure_warning"],
+    *["circuit", "circuit_opened_at", "openings", "probe_at"],
+]
+NOT_SET = ["state", "disabled_reason", *HEALTH]
 MAX_WISHES = 100
 """So many subscriptions can be named together with their endpoint."""
 
@@ -267,16 +273,15 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             "header_names",
             "authentication",
             "signature_profile",
+            *PACE,
             *SHAPE,
             "state",
             "disabled_reason",
             "handshake",
             "created_at",
-            "last_success_at",
-            "last_failure_at",
-            "failing_since",
+            *HEALTH,
         ]
-        read_only_fields = ["subscriber", "state", "disabled_reason"]
+        read_only_fields = ["subscriber", *NOT_SET]
         # A space or a line end around it is refused like one within it.
         extra_kwargs = {"url": {"trim_whitespace": False}}
 
@@ -295,7 +300,7 @@ class EndpointSerializer(Strict, serializers.ModelSerializer[Endpoint]):
             except ValidationError as error:
                 raise serializers.ValidationError({"url": error.messages}) from error
         wanted = Endpoint() if self.instance is None else copy(self.instance)
-        for name in SHAPE:
+        for name in (*SHAPE, *PACE):
             if name in given:
                 setattr(wanted, name, given[name])
         wanted.clean()
@@ -376,7 +381,7 @@ class NewEndpointSerializer(NewSecret, ChangedEndpointSerializer):
             *ChangedEndpointSerializer.Meta.fields,
             *["feed", "require_handshake", "secret", "secret_kind"],
         ]
-        read_only_fields = ["state", "disabled_reason"]
+        read_only_fields = NOT_SET
         extra_kwargs = {"url": {"required": False, "trim_whitespace": False}}
 
     def validate(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -452,6 +457,7 @@ class EndpointFilters(Strict):
         [state for state in Endpoint.State.values if state != Endpoint.State.DELETED],
         required=False,
     )
+    circuit = serializers.ChoiceField(Endpoint.Circuit.choices, required=False)
 
 
 class SecretSerializer(NewSecret):

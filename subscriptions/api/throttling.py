@@ -3,20 +3,16 @@
 While Redis does not answer nobody is refused, and hardly anybody waits.
 """
 
-import logging
 from dataclasses import dataclass
 from functools import cache
-from time import monotonic
 from typing import Any
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.models import ApiKey
+from subscriptions.quick_redis import QuickRedis
 from subscriptions.rates import Rate
 
 TAKE = """
@@ -49,8 +45,6 @@ PATIENCE = 0.1
 QUIET_AFTER_FAILURE = 5.0
 """Seconds after a failure in which Redis is not asked, lest every request pay for the outage."""
 
-logger = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -73,32 +67,27 @@ class Buckets:
     """The token buckets in one Redis."""
 
     def __init__(self, url: str) -> None:
-        self.redis = Redis.from_url(
+        self.redis = QuickRedis(
             url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=Retry(NoBackoff(), 0),
+            patience=PATIENCE,
+            quiet_for=QUIET_AFTER_FAILURE,
+            without="nobody's rate is counted there.",
         )
-        self._take = self.redis.register_script(TAKE)
-        self._quiet_until = 0.0
+        self._take = self.redis.client.register_script(TAKE)
 
     def take(self, name: str, rate: Rate) -> Allowance | None:
         """Take a token for one request; None while Redis does not answer."""
-        if monotonic() < self._quiet_until:
-            return None
-        try:
-            wait, remaining, full_in = self._take(
-                keys=[f"angarium:rate:{name}"], args=[rate.quota, rate.window]
-            )
-        except RedisError as error:
-            self._quiet_until = monotonic() + QUIET_AFTER_FAILURE
-            logger.warning("Nobody's rate is counted in Redis: it is away (%s).", error)
-            return None
-        return Allowance(rate, wait, remaining, full_in)
+        keys, arguments = [_key(name)], [rate.quota, rate.window]
+        answer = self.redis.ask(lambda: self._take(keys=keys, args=arguments))
+        return None if answer is None else Allowance(rate, *answer)
 
     def fill(self, name: str) -> None:
-        """Put all that was taken back. Raises RedisError."""
-        self.redis.delete(f"angarium:rate:{name}")
+        """Put all that was taken back."""
+        self.redis.ask(lambda: self.redis.client.delete(_key(name)))
+
+
+def _key(name: str) -> str:
+    return f"angarium:rate:{name}"
 
 
 @cache

@@ -376,6 +376,7 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
         "pause": Scope.MANAGE,
         "resume": Scope.MANAGE,
         "verify": Scope.MANAGE,
+        "close_circuit": Scope.MANAGE,
         "secret": Scope.MANAGE,
         "rotate_secret": Scope.MANAGE,
         "expire_secrets": Scope.MANAGE,
@@ -404,7 +405,8 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @extend_schema(
         summary="Deliver to an endpoint again",
         description="One that has not answered its challenge is sent it again, and becomes active "
-        "once it does.",
+        "once it does. Its circuit is closed, and failures are counted anew; what was held for it "
+        "follows little by little.",
         request=None,
         responses={200: EndpointSerializer, 409: NOT_SENT_TO},
     )
@@ -422,6 +424,17 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     @action(detail=True, methods=["post"])
     def verify(self, request: Request, pk: str) -> Response:
         return self._change(Handshake.objects.require)
+
+    @extend_schema(
+        summary="Close an endpoint's circuit",
+        description="Deliver to it again at once, without a probe first: what was held meanwhile "
+        "follows little by little.",
+        request=None,
+        responses={200: EndpointSerializer, 409: NOT_SENT_TO},
+    )
+    @action(detail=True, methods=["post"], url_path="close-circuit")
+    def close_circuit(self, request: Request, pk: str) -> Response:
+        return self._change(Endpoint.close_circuit)
 
     @transaction.atomic
     def _change(self, change: Callable[[Endpoint], None]) -> Response:

@@ -5,6 +5,7 @@ import re
 import secrets
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,6 +101,26 @@ def test_everything_starts_after_the_migration_and_that_after_the_servers() -> N
 def test_the_workers_have_time_to_end_their_deliveries() -> None:
     grace = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
     assert grace > DeliverySettings().timeout
+
+
+@pytest.mark.parametrize("service", ["web", "worker", "beat"])
+def test_a_container_that_gives_no_sign_of_life_is_unhealthy(service: str, tmp_path: Path) -> None:
+    how, python, *arguments = SERVICES[service]["healthcheck"]["test"]
+    assert (how, python) == ("CMD", "python")
+    checked = subprocess.run(
+        [sys.executable, *(argument.replace(":8000", ":9") for argument in arguments)],
+        cwd=ROOT,
+        env={**environment(service), "ANGARIUM_HEARTBEAT_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert checked.returncode == 1
+    assert "No module" not in checked.stderr
+
+
+def test_a_worker_and_beat_leave_their_signs_where_the_image_s_user_may_write() -> None:
+    for service in ("worker", "beat"):
+        assert environment(service)["ANGARIUM_HEARTBEAT_DIRECTORY"] == "/tmp"
 
 
 def test_nobody_else_gets_past_the_proxy_or_at_the_web_server_s_controls() -> None:

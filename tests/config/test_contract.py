@@ -24,8 +24,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from deliveries import replays
 from deliveries.emit import emit
-from deliveries.models import DeadLetter, DeadLetterJob, Delivery, Erasure
+from deliveries.models import DeadLetter, DeadLetterJob, Delivery, Erasure, Replay
 from subscriptions.models import (
     ApiKey,
     EventType,
@@ -95,6 +96,9 @@ def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
         delivery=delivery, reason="exhausted", died_at=timezone.now()
     )
     job = DeadLetterJob.objects.create(action="redrive", selection={}, matched=1, up_to=uuid4())
+    replay = Replay(endpoint=endpoint)
+    replay.clean()
+    replays.start(replay)
     return {
         "dead-letter-jobs": job.pk,
         "erasures": Erasure.objects.create(subscriber="sub_" + "0" * 32).pk,
@@ -105,6 +109,7 @@ def ids(make_endpoint: MakeEndpoint) -> dict[str, str]:
         "events": event.pk,
         "deliveries": delivery.pk,
         "dead-letters": letter.pk,
+        "replays": replay.pk,
         "history": HistoryEntry.objects.earliest("pk").pk,
     }
 

@@ -109,6 +109,7 @@ def test_a_weak_password_is_refused(password: str) -> None:
             {"ENCRYPTION_KEYS": "Zm9yLWRlYnVnZ2luZy1vbmx5LWZvci1kZWJ1Z2dpbmc="},
             "for debugging only",
         ),
+        ({"LOG_FORMAT": "xml"}, "Set LOG_FORMAT to json or line"),
         ({"LANE": "fast"}, "Set LANE to courier or plain"),
         ({"ANGARIUM_ALLOWED_PORTS": "0-99"}, "Write ports as in 443"),
         ({"ANGARIUM_ALLOWED_NETWORKS": "10.0.0.1/8"}, "Write a network as in"),

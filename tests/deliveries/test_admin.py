@@ -214,6 +214,7 @@ def test_a_long_history_is_neither_counted_to_its_end_nor_sorted_without_an_inde
     [
         ("retry_now", "retried now", {"waiting": "waiting"}),
         ("redrive", "redriven", {"dead": "pending"}),
+        ("replay", "replayed", dict.fromkeys(["delivered", "dead", "discarded"], "pending")),
         (
             "discard",
             "discarded",

@@ -10,7 +10,7 @@ from django.db import IntegrityError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deliveries import batching, operations, sweeps
+from deliveries import batching, operations, retention, sweeps
 from deliveries.batching import EVENT_OVERHEAD, Gathered, halves, pack
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery
@@ -395,7 +395,7 @@ class TestSweeps:
         attempt(made[0], OK)
         configure(EVENT_RETENTION=-60, SWEEP_CHUNK=1, SWEEP_CHUNKS=1)
         for left in (2, 1, 0):
-            sweeps.old_events()
+            retention.old_events()
             assert Delivery.objects.count() == left
 
 

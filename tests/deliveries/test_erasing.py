@@ -13,10 +13,10 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from deliveries import erasing, sweeps
+from deliveries import erasing, replays, sweeps
 from deliveries.emit import InvalidEvent, emit
 from deliveries.fan_out import fan_out_chunk
-from deliveries.models import Attempt, DeadLetter, Delivery, Erasure, Event
+from deliveries.models import Attempt, DeadLetter, Delivery, Erasure, Event, Replay
 from deliveries.pipeline import claim, record
 from deliveries.subscriber_export import export
 from subscriptions.history import HistoryEntry
@@ -61,6 +61,9 @@ def move_in(name: str) -> Subscriber:
     delivery = Delivery.objects.filter(endpoint=endpoint).latest("id")
     [claimed] = claim([to_uuid(delivery.pk)])
     record([(claimed.lease, Outcome(kind=OutcomeKind.REJECTED, status=410, error=name))])
+    replay = Replay(endpoint=other, pattern=f"{name}.*")
+    replay.clean()
+    replays.start(replay)
     return subscriber
 
 
@@ -289,7 +292,7 @@ class TestExport:
         kinds = list(dict.fromkeys(row["record"] for row in rows))
         assert kinds == [
             *["subscriber", "api_key", "endpoint", "signing_secret", "subscription", "handshake"],
-            *["feed", "event", "delivery", "attempt", "dead_letter", "history"],
+            *["feed", "replay", "event", "delivery", "attempt", "dead_letter", "history"],
         ]
         deliveries = Delivery.objects.filter(endpoint__subscriber=doomed).values_list("pk", flat=1)
         assert {row["id"] for row in rows if row["record"] == "delivery"} == set(deliveries)

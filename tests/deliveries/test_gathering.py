@@ -16,7 +16,7 @@ FORM = "deliveries.form_batches"
 
 
 def match(events: int = 3, seconds: int = 300, max_bytes: int = 100_000) -> Match:
-    return Match(uuid4(), "active", events, seconds, max_bytes)
+    return Match(uuid4(), True, events, seconds, max_bytes)
 
 
 def announce(matches: Sequence[Match], data_bytes: int = 2) -> None:

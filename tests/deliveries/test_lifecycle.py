@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deliveries.conf import DeliverySettings
-from deliveries.lifecycle import FINAL, TRANSITIONS, Reason, State, Verdict, verdict
+from deliveries.lifecycle import FINAL, SENT_AGAIN, TRANSITIONS, Reason, State, Verdict, verdict
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 SETTINGS = DeliverySettings(retry_schedule=(5.0, 300.0), jitter=0.0)
@@ -97,6 +97,10 @@ def test_every_outcome_leads_to_a_state_that_may_follow_sending(
 
 
 def test_nothing_follows_a_final_state_by_itself() -> None:
-    # What a person may still do: redrive or discard a dead delivery.
-    assert {state for state in FINAL if TRANSITIONS[state]} == {State.DEAD}
+    # What a person may still do: send it again, or discard a dead one.
+    assert {state: TRANSITIONS[state] - SENT_AGAIN for state in FINAL} == {
+        State.DELIVERED: frozenset(),
+        State.DEAD: {State.DISCARDED},
+        State.DISCARDED: frozenset(),
+    }
     assert set(TRANSITIONS) == set(State)

@@ -1,13 +1,17 @@
+from datetime import timedelta
+
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 from rest_framework.test import APIClient
 
-from deliveries import operations, sweeps
+from deliveries import operations, replays, sweeps
 from deliveries.emit import emit
-from deliveries.models import DeadLetter, Delivery, Event, OperationalNotice
+from deliveries.models import DeadLetter, Delivery, Event, OperationalNotice, Replay
 from deliveries.operational import MAX_NAMED, Notice, gathered
 from deliveries.pipeline import claim, record
 from subscriptions.catalogue import catalogue
+from subscriptions.health import warn
 from subscriptions.ids import to_uuid
 from subscriptions.models import Endpoint, EventType, Subscriber
 from tests.api_client import api as api
@@ -77,6 +81,38 @@ class TestWhat:
         endpoint = make_endpoint(state="disabled", disabled_reason="It answered 410 Gone.")
         endpoint.resume()
         assert [name for name, _ in told()] == ["endpoint.enabled"]
+
+    def test_a_replay_is_told_once_it_is_finished(
+        self, operator: Endpoint, make_endpoint: MakeEndpoint
+    ) -> None:
+        endpoint = make_endpoint()
+        replay = Replay(endpoint=endpoint)
+        replay.clean()
+        replays.start(replay)
+        assert told() == []
+        while replays.step(replay.pk) is not None:
+            pass
+        about = {"endpoint": endpoint.pk, "subscriber": endpoint.subscriber_id, "url": endpoint.url}
+        finished = {"replay": replay.pk, "kind": "again", "replayed": 0}
+        assert told() == [("replay.finished", {**about, **finished})]
+
+    def test_an_endpoint_is_told_of_before_it_is_disabled_for_failing(
+        self, operator: Endpoint, make_endpoint: MakeEndpoint, configure: Configure
+    ) -> None:
+        configure(DISABLE_AFTER=100_000)
+        endpoint = make_endpoint()
+        now = timezone.now()
+        for seconds in (60_000, 95_000, 100_001):
+            Endpoint.objects.filter(pk=endpoint.pk).update(
+                failing_since=now - timedelta(seconds=seconds), last_failure_at=now
+            )
+            warn(10)
+        facts = [(name, data.get("percent")) for name, data in told()]
+        assert facts == [
+            ("endpoint.warning", 50),
+            ("endpoint.warning", 90),
+            ("endpoint.disabled", None),
+        ]
 
     def test_pausing_and_resuming_is_a_person_s_own_doing_and_is_not_told(
         self, operator: Endpoint, make_endpoint: MakeEndpoint

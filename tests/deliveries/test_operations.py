@@ -18,6 +18,11 @@ pytestmark = pytest.mark.django_db
 ALL_STATES = ["pending", "sending", "waiting", "held", "delivered", "dead", "discarded"]
 
 
+def replay(deliveries: list[UUID], _: DeadLetter.Resolution) -> object:
+    """In the shape of the others, whose decision may be one of two."""
+    return operations.replay(deliveries)
+
+
 def in_state(make_delivery: MakeDelivery, state: str) -> Delivery:
     now = timezone.now()
     delivery = make_delivery(
@@ -63,6 +68,36 @@ def test_only_a_dead_delivery_can_be_redriven(make_delivery: MakeDelivery, state
 
 
 @pytest.mark.parametrize("state", ALL_STATES)
+def test_whatever_has_ended_can_be_replayed(make_delivery: MakeDelivery, state: str) -> None:
+    delivery = in_state(make_delivery, state)
+    changed = operations.replay([to_uuid(delivery.pk)])
+    delivery.refresh_from_db()
+    if state in ("delivered", "dead", "discarded"):
+        assert changed == [to_uuid(delivery.pk)]
+        assert (delivery.state, delivery.attempt_number, delivery.round_start) == ("pending", 3, 3)
+        assert delivery.ended_at is None
+        assert not DeadLetter.objects.exclude(resolution="replayed").exists()
+    else:
+        assert (changed, delivery.state) == ([], state)
+
+
+@pytest.mark.parametrize("operation", [operations.redrive, operations.replay])
+def test_nothing_is_sent_again_to_a_deleted_endpoint(
+    make_delivery: MakeDelivery, operation: Callable[[list[UUID]], object]
+) -> None:
+    delivery = in_state(make_delivery, "dead")
+    delivery.endpoint.delete_for_good()
+    assert operation([to_uuid(delivery.pk)]) == []
+    assert states() == {delivery.pk: "dead"}
+
+
+def test_what_was_fetched_from_a_feed_keeps_its_place(make_delivery: MakeDelivery) -> None:
+    delivery = in_state(make_delivery, "delivered")
+    Delivery.objects.update(feed_position=1)
+    assert operations.replay([to_uuid(delivery.pk)]) == []
+
+
+@pytest.mark.parametrize("state", ALL_STATES)
 def test_what_is_neither_under_way_nor_delivered_can_be_discarded(
     make_delivery: MakeDelivery, state: str
 ) -> None:
@@ -102,6 +137,7 @@ def test_the_workers_are_told(
     [
         (operations.redrive, DeadLetter.Resolution.REDRIVEN, "redriven"),
         (operations.redrive, DeadLetter.Resolution.RECOVERED, "recovered"),
+        (replay, DeadLetter.Resolution.REPLAYED, "replayed"),
         (operations.discard, DeadLetter.Resolution.DISCARDED, "discarded"),
         (operations.discard, DeadLetter.Resolution.DROPPED, "dropped"),
     ],
@@ -116,7 +152,7 @@ def test_a_decision_is_one_entry_of_the_history_however_many_it_concerns(
     HistoryEntry.objects.all().delete()
     operation([to_uuid(one.pk)], decision)
     operation([to_uuid(other.pk) for other in many], decision)
-    operation([to_uuid(one.pk)], decision)  # it is dead no more
+    operation([to_uuid(one.pk)], decision)  # it has not ended, or is dead no more
     subscriber = one.endpoint.subscriber_id
     assert list(
         HistoryEntry.objects.order_by("pk").values_list(

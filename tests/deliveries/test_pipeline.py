@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -13,11 +14,12 @@ from subscriptions.models import Endpoint, SigningSecret
 from subscriptions.shapes import Shape
 from tests.conftest import Configure
 from tests.deliveries.conftest import MakeDelivery, age, states
-from webhooks.sending.outcome import Outcome, OutcomeKind
+from webhooks.sending.outcome import Outcome, OutcomeKind, Timings
 
 pytestmark = pytest.mark.django_db
 
 DELIVERED = Outcome(kind=OutcomeKind.DELIVERED, status=200, duration_ms=7, response_body="ok")
+TIMED = replace(DELIVERED, timings=Timings(dns=1, connect=2, tls=3, first_byte=4))
 FAILED = Outcome(kind=OutcomeKind.REJECTED, status=500, duration_ms=9, error="answered 500")
 GONE = Outcome(kind=OutcomeKind.REJECTED, status=410, error="answered 410")
 
@@ -130,6 +132,20 @@ class TestRecord:
         assert (attempt.delivery_id, attempt.number) == (delivery.pk, 1)
         assert (attempt.outcome, attempt.status, attempt.duration_ms) == ("delivered", 200, 7)
         assert attempt.response_body == "ok"
+
+    def test_the_steps_of_an_attempt_are_kept_as_far_as_it_came(
+        self, make_delivery: MakeDelivery
+    ) -> None:
+        timed, untimed = make_delivery(), make_delivery()
+        record([(take_one(timed).lease, TIMED), (take_one(untimed).lease, FAILED)])
+        assert timed.its_attempts.get().steps == {
+            "DNS": 1,
+            "connect": 2,
+            "TLS": 3,
+            "first byte": 4,
+            "total": 7,
+        }
+        assert untimed.its_attempts.get().steps == {"total": 9}
 
     def test_a_failure_waits_by_countdown_while_the_wait_is_short(
         self, make_delivery: MakeDelivery

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 
 from deliveries.emit import emit
-from deliveries.models import DeadLetter, Delivery, Event
+from deliveries.models import DeadLetter, Delivery, Event, Replay
 from deliveries.roles import OPERATORS, VIEWERS
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 MODELS = [
     *[Subscriber, Endpoint, Subscription, EventType, ApiKey, HistoryEntry],
-    *[Event, Delivery, DeadLetter],
+    *[Event, Delivery, DeadLetter, Replay],
 ]
 LINK = re.compile(r'href="(/admin/(?:subscriptions|deliveries)/[^"?]*)')
 

@@ -11,7 +11,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTa
 from config.celery import app
 from tests import processes
 from tests.api_client import api as api
-from tests.conftest import Queue
+from tests.conftest import SCHEDULES, Queue
 from tests.processes import Process, wait_until
 
 
@@ -26,7 +26,8 @@ def lane(request: pytest.FixtureRequest) -> str:
 def worker(
     django_db_setup: None, tmp_path_factory: pytest.TempPathFactory, lane: str
 ) -> Iterator[Process]:
-    with processes.worker(tmp_path_factory.mktemp("logs") / "worker.log", LANE=lane) as process:
+    log = tmp_path_factory.mktemp("logs") / "worker.log"
+    with processes.worker(log, LANE=lane, LOG_LEVEL="DEBUG") as process:
         yield process
 
 
@@ -38,7 +39,8 @@ def empty_queue(queue: Queue) -> None:
 @pytest.fixture
 def quick_schedules(transactional_db: None) -> None:
     """The schedules as the migration installs them, then as an operator may: every second."""
-    importlib.import_module("deliveries.migrations.0002_sweep_schedules").install(apps, None)
+    for migration in SCHEDULES:
+        importlib.import_module(f"deliveries.migrations.{migration}").install(apps, None)
     second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
     PeriodicTask.objects.update(interval=second)
     PeriodicTasks.update_changed()

@@ -22,7 +22,7 @@ def test_long_waits_are_parked_and_enqueued_by_the_sweep(
 ) -> None:
     receiver.answers["/hook"] = lambda _, number: Answer(500 if number == 1 else 200)
     make_endpoint(url=receiver.url())
-    parking = {"ANGARIUM_RETRY_COUNTDOWN_MAX": "0.5", "LANE": lane}
+    parking = {"ANGARIUM_RETRY_COUNTDOWN_MAX": "0.5", "LANE": lane, "LOG_LEVEL": "DEBUG"}
     with (
         processes.worker(tmp_path / "worker.log", **parking) as worker,
         processes.beat(tmp_path / "beat.log"),

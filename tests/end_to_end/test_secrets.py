@@ -18,6 +18,8 @@ from webhooks.keys import Kind
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+PAYLOAD = "a customer of ours"
+
 
 def known_to_receiver(secret: SigningSecret) -> str:
     return secret.public_key or encryption.decrypt(secret.ciphertext)
@@ -64,8 +66,9 @@ def test_during_a_rotation_the_old_secret_verifies_and_so_does_the_new_one(
     assert is_verified_by(request, new)
 
 
+@pytest.mark.parametrize("log_format", ["json", "line"])
 def test_no_secret_is_in_a_worker_s_log_or_in_what_is_on_record(
-    lane: str, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
+    lane: str, log_format: str, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
 ) -> None:
     reached = make_endpoint(url=receiver.url())
     SigningSecret.objects.issue(reached, kind=Kind.ED25519)
@@ -77,12 +80,14 @@ def test_no_secret_is_in_a_worker_s_log_or_in_what_is_on_record(
     hidden += [secret.ciphertext for secret in SigningSecret.objects.all()]
     assert len(hidden) == 7
 
-    with processes.worker(tmp_path / "worker.log", LANE=lane, LOG_LEVEL="DEBUG") as worker:
-        emit("invoice.paid", {})
+    logs = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": log_format}
+    with processes.worker(tmp_path / "worker.log", LANE=lane, **logs) as worker:
+        emit("invoice.paid", {"name": PAYLOAD})
         receiver.wait_for(1)
         wait_until(lambda: not Delivery.objects.filter(ended_at=None).exists(), "the record")
     log = worker.text()
-    assert "DEBUG" in log
+    assert ("DEBUG" if log_format == "line" else '"level": "debug"') in log
+    assert PAYLOAD not in log
     kept = json.dumps(list(Attempt.objects.values("error", "response_body")))
     assert "ENCRYPTION_KEYS" in kept
     for text in (log, kept):

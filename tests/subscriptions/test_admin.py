@@ -3,7 +3,9 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -652,7 +654,7 @@ def staff_client(client: Client) -> Callable[..., Client]:
     ("permission", "actions"),
     [
         ("view_endpoint", []),
-        ("change_endpoint", ["pause", "resume", "verify"]),
+        ("change_endpoint", ["pause", "resume", "close_circuit", "verify"]),
         ("add_signingsecret", ["rotate_secret", "rotate_to_ed25519", "expire_secrets"]),
         ("reveal_signingsecret", ["reveal_secret"]),
         ("delete_endpoint", ["delete_for_good"]),
@@ -723,6 +725,26 @@ def test_chosen_endpoints_are_challenged_and_feeds_left_alone(
     endpoint.refresh_from_db()
     feed.refresh_from_db()
     assert (endpoint.state, feed.state) == ("unverified", "feed")
+
+
+def test_a_circuit_shows_how_it_goes_on_and_is_closed_by_hand(
+    admin_client: Client, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    now = timezone.now()
+    opened = {"openings": 1, "circuit_opened_at": now}
+    for columns, said in (
+        ({"circuit": "open", "probe_at": now + timedelta(hours=1), "probe": None}, "to be probed"),
+        ({"circuit": "open", "probe_at": now}, "the next delivery probes it"),
+        ({"circuit": "half_open", "probe_at": None, "probe": uuid4()}, "a delivery probes it"),
+    ):
+        Endpoint.objects.update(**opened, **columns)
+        assert said in admin_client.get(ENDPOINTS).content.decode()
+    assert "1 of 1 endpoint given a closed circuit" in act(
+        admin_client, ENDPOINTS, "close_circuit", endpoint
+    )
+    endpoint.refresh_from_db()
+    assert endpoint.takes_deliveries
 
 
 def test_one_that_moves_to_another_host_is_challenged_anew(

@@ -16,7 +16,7 @@ COSTLY = "[*].[@,@]|" * 20 + "@"
 
 def match(*filters: str) -> Match:
     wanted = {str(uuid4()): one for one in filters}
-    return Match(uuid4(), "active", filters=wanted or None)
+    return Match(uuid4(), True, filters=wanted or None)
 
 
 @pytest.mark.parametrize(

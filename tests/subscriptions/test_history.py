@@ -295,7 +295,8 @@ class TestHealth:
 class TestSecrets:
     NOBODY_S = {
         "subscriptions_subscriber": "id created_at erasing_since",
-        "subscriptions_endpoint": "id created_at last_success_at last_failure_at failing_since",
+        "subscriptions_endpoint": "id created_at last_success_at last_failure_at failing_since "
+        "failure_warning circuit openings probe_at probe takes_deliveries",
         "subscriptions_subscription": "id created_at filter_failures filter_failed_at filter_error",
         "subscriptions_signingsecret": "id created_at",
         "subscriptions_eventtype": "name created_at",

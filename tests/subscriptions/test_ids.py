@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.db import connection
 
-from subscriptions.ids import from_uuid, lowest_uuid_at, new_id, to_uuid
+from subscriptions.ids import from_uuid, lowest_uuid_at, moment_of, new_id, to_uuid
 from subscriptions.models import Subscriber
 
 
@@ -32,6 +32,11 @@ def test_the_bound_of_a_moment_lies_below_what_is_made_from_then_on() -> None:
     now = datetime.now(UTC)
     assert lowest_uuid_at(now - timedelta(seconds=1)) < to_uuid(new_id("evt"))
     assert lowest_uuid_at(now + timedelta(seconds=1)) > to_uuid(new_id("evt"))
+
+
+def test_an_id_tells_when_it_was_made() -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    assert before <= moment_of(to_uuid(new_id("evt"))) <= datetime.now(UTC)
 
 
 @pytest.mark.django_db

@@ -114,7 +114,8 @@ class GuardedConnection(HTTPConnection):
             guarded.exchange = self.exchange
 
     def _new_conn(self) -> GuardedSocket:
-        return self._dialer.dial(self.host, self.port, self.exchange.deadline)
+        exchange = self.exchange
+        return self._dialer.dial(self.host, self.port, exchange.deadline, exchange.stopwatch)
 
 
 class GuardedTLSConnection(GuardedConnection, HTTPSConnection):
@@ -128,6 +129,7 @@ class GuardedTLSConnection(GuardedConnection, HTTPSConnection):
             server_hostname=self.host,
             tls_in_tls=isinstance(self.sock, ssl.SSLSocket),
         )
+        self.exchange.stopwatch.ended("tls")
         self.is_verified = True
 
 

@@ -3,12 +3,12 @@
 import os
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 from webhooks.sending.credentials import ClientCertificate
-from webhooks.sending.outcome import OutcomeKind
+from webhooks.sending.outcome import OutcomeKind, Timings
 
 
 class ExchangeFailed(Exception):
@@ -34,6 +34,22 @@ class Deadline:
         return left
 
 
+class Stopwatch:
+    """Takes the time of one step after another; a step is named when it has ended."""
+
+    def __init__(self) -> None:
+        self._last = monotonic()
+        self._taken: dict[str, int] = {}
+
+    def ended(self, step: str) -> None:
+        now = monotonic()
+        self._taken[step] = round((now - self._last) * 1000)
+        self._last = now
+
+    def timings(self) -> Timings:
+        return Timings(**self._taken)
+
+
 @dataclass(slots=True)
 class Exchange:
     """One request and its response, as their sockets see them."""
@@ -41,6 +57,13 @@ class Exchange:
     deadline: Deadline
     max_received: int
     received: int = 0
+    stopwatch: Stopwatch = field(default_factory=Stopwatch)
+
+    def take(self, count: int) -> None:
+        """Note that so many bytes of the response have come."""
+        if count and not self.received:
+            self.stopwatch.ended("first_byte")
+        self.received += count
 
 
 class GuardedSocket(socket.socket):
@@ -54,13 +77,13 @@ class GuardedSocket(socket.socket):
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
         self._prepare_to_receive()
         count = super().recv_into(*args, **kwargs)
-        self.exchange.received += count
+        self.exchange.take(count)
         return count
 
     def recv(self, *args: Any, **kwargs: Any) -> bytes:
         self._prepare_to_receive()
         data = super().recv(*args, **kwargs)
-        self.exchange.received += len(data)
+        self.exchange.take(len(data))
         return data
 
     def send(self, *args: Any, **kwargs: Any) -> int:

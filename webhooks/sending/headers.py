@@ -31,8 +31,13 @@ SENDERS_OWN = frozenset(
 """What the sender alone sets, or leaves out: the request's framing and the connection's."""
 
 
+TRACEPARENT = "traceparent"
+"""Which trace a request belongs to (W3C Trace Context, 3.2)."""
+
 OUR_PREFIXES = ("content-", "webhook-")
 """How the names begin that only the rendering of a delivery sets."""
+
+OURS = profiles.HEADERS | SENDERS_OWN | {TRACEPARENT}
 
 MAX_CUSTOM_HEADERS = 20
 MAX_CUSTOM_BYTES = 4 * 1024
@@ -69,7 +74,7 @@ def check_custom_headers(headers: Mapping[str, str]) -> None:
         raise InvalidHeader(f"Shorten the headers to {MAX_CUSTOM_BYTES} bytes in all.")
     spellings = [_NO_ALPHANUMERIC.sub("-", name.lower()) for name in headers]
     for name, spelling in zip(headers, spellings, strict=True):
-        if spelling.startswith(OUR_PREFIXES) or spelling in profiles.HEADERS | SENDERS_OWN:
+        if spelling.startswith(OUR_PREFIXES) or spelling in OURS:
             raise InvalidHeader(f"Leave out the header {name}: Angarium sets it.")
         if spellings.count(spelling) > 1:
             raise InvalidHeader(f"Name the header {name} once only.")

@@ -61,6 +61,27 @@ class OutgoingRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Timings:
+    """How long the steps of an exchange took, each by itself, in milliseconds.
+
+    None is a step that it did not come to the end of, or had no need of: a connection that was
+    kept open is not looked up, connected or secured again, nor is an address looked up.
+    """
+
+    dns: int | None = None
+    """The look-up of the name; an egress proxy does that by itself."""
+    connect: int | None = None
+    """TCP's; with an egress proxy, until that is reached."""
+    tls: int | None = None
+    """The handshake; with an egress proxy, its tunnel before it too."""
+    first_byte: int | None = None
+    """From the connection being ready until the response begins: what the endpoint takes."""
+
+
+NOT_TIMED = Timings()
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """One attempt's end. Its texts fit into PostgreSQL: no NUL, no lone surrogates.
 
@@ -73,6 +94,7 @@ class Outcome:
     response_body: str = field(default="", repr=False)
     retry_after: float | None = None
     error: str = ""
+    timings: Timings = NOT_TIMED
 
     @property
     def succeeded(self) -> bool:
@@ -123,6 +145,7 @@ def answered(
     retry_after: str | None,
     duration_ms: int,
     now: datetime,
+    timings: Timings = NOT_TIMED,
 ) -> Outcome:
     """The outcome of an exchange whose response had a status; `body` is what is kept of it."""
     kind = kind_of(status)
@@ -133,12 +156,15 @@ def answered(
         response_body=body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
         retry_after=parse_retry_after(retry_after, now),
         error="" if kind is OutcomeKind.DELIVERED else _describe(status, kind),
+        timings=timings,
     )
 
 
-def failed(kind: OutcomeKind, error: str, *, duration_ms: int) -> Outcome:
+def failed(
+    kind: OutcomeKind, error: str, *, duration_ms: int, timings: Timings = NOT_TIMED
+) -> Outcome:
     """The outcome of an exchange without a response."""
-    return Outcome(kind=kind, duration_ms=duration_ms, error=one_line(error))
+    return Outcome(kind=kind, duration_ms=duration_ms, error=one_line(error), timings=timings)
 
 
 def redacted(outcome: Outcome, secrets: tuple[str, ...]) -> Outcome:

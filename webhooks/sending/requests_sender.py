@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from time import monotonic
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -122,27 +123,31 @@ class RequestsSender:
     def _post(self, request: OutgoingRequest, seen: SeenHeaders | None = None) -> Outcome:
         started = monotonic()
         credentials = request.credentials or Credentials()
+        limits = self._limits
+        timeout = limits.timeout if request.timeout is None else request.timeout
+        exchange = Exchange(Deadline(timeout), max_received=limits.max_header_bytes)
 
-        def elapsed() -> int:
-            return round((monotonic() - started) * 1000)
+        def taken() -> dict[str, Any]:
+            elapsed = round((monotonic() - started) * 1000)
+            return {"duration_ms": elapsed, "timings": exchange.stopwatch.timings()}
 
         try:
             target = parse_url(request.url, self._policy)
             check_headers(request.headers)
             check_headers(credentials.headers)
-            response, body = self._exchange(target, request, credentials, seen)
+            response, body = self._exchange(target, request, credentials, seen, exchange)
         except InvalidEndpointUrl as error:
-            return failed(OutcomeKind.ADDRESS_REFUSED, str(error), duration_ms=elapsed())
+            return failed(OutcomeKind.ADDRESS_REFUSED, str(error), **taken())
         except InvalidHeader as error:
-            return failed(OutcomeKind.UNRENDERABLE, str(error), duration_ms=elapsed())
+            return failed(OutcomeKind.UNRENDERABLE, str(error), **taken())
         except Exception as error:
             failure = as_failure(error)
-            return failed(failure.kind, failure.error, duration_ms=elapsed())
+            return failed(failure.kind, failure.error, **taken())
         outcome = answered(
             response.status_code,
             body=body,
             retry_after=response.headers.get("retry-after"),
-            duration_ms=elapsed(),
+            **taken(),
             now=datetime.now(UTC),
         )
         return redacted(outcome, credentials.secrets)
@@ -153,10 +158,8 @@ class RequestsSender:
         request: OutgoingRequest,
         credentials: Credentials,
         seen: SeenHeaders | None,
+        exchange: Exchange,
     ) -> tuple[requests.Response, bytes]:
-        limits = self._limits
-        timeout = limits.timeout if request.timeout is None else request.timeout
-        exchange = Exchange(Deadline(timeout), max_received=limits.max_header_bytes)
         prepared = requests.Request(
             "POST",
             target.url,
@@ -176,13 +179,13 @@ class RequestsSender:
         response = self._adapter.send(
             prepared,
             stream=True,
-            timeout=ExchangeTimeout(exchange, timeout),  # type: ignore[arg-type]
+            timeout=ExchangeTimeout(exchange, exchange.deadline.seconds_left()),  # type: ignore[arg-type]
             cert=credentials.certificate,  # type: ignore[arg-type]
         )
         if seen is not None:
             seen.note_response(response.headers, credentials)
-        exchange.max_received = exchange.received + limits.max_response_bytes
-        kept = request.kept_response_bytes or limits.kept_response_bytes
+        exchange.max_received = exchange.received + self._limits.max_response_bytes
+        kept = request.kept_response_bytes or self._limits.kept_response_bytes
         return response, self._read(response)[:kept]
 
     def _read(self, response: requests.Response) -> bytes:

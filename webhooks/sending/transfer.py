@@ -18,6 +18,7 @@ from webhooks.sending.outcome import (
     Outcome,
     OutcomeKind,
     OutgoingRequest,
+    Timings,
     answered,
     failed,
     redacted,
@@ -89,12 +90,14 @@ class Transfer:
         "_body_bytes",
         "_certificate",
         "_connect_timeout",
+        "_dns_ms",
         "_fault",
         "_head_bytes",
         "_head_complete",
         "_interim",
         "_kept_bytes",
         "_limits",
+        "_looked_up_from",
         "_policy",
         "_proxy",
         "_refused",
@@ -167,7 +170,8 @@ class Transfer:
     def begin(self, request: OutgoingRequest, target: Target, done: Done) -> None:
         """Take on a request whose headers have been checked."""
         self.done = done
-        self._started = monotonic()
+        self._started = self._looked_up_from = monotonic()
+        self._dns_ms: int | None = None
         self._target = target
         self.wants_addresses = False
         self._address: Any = None
@@ -212,7 +216,9 @@ class Transfer:
         It keeps them for other transfers to the same host, for DNS_CACHE_SECONDS.
         """
         self.wants_addresses = False
-        gone = monotonic() - self._started
+        now = monotonic()
+        self._dns_ms = round((now - self._looked_up_from) * 1000)
+        gone = now - self._started
         self._end_within(self._seconds - gone, self._limits.connect_timeout - gone)
         listed = ",".join(f"[{one}]" if one.version == 6 else f"{one}" for one in addresses)
         self.curl.setopt(pycurl.RESOLVE, [f"+{self._target.host}:{self._target.port}:{listed}"])
@@ -222,7 +228,7 @@ class Transfer:
         return self.failed(OutcomeKind.TIMED_OUT, self._no_connection())
 
     def failed(self, kind: OutcomeKind, error: str) -> Outcome:
-        return failed(kind, error, duration_ms=self._elapsed_ms())
+        return failed(kind, error, duration_ms=self._elapsed_ms(), timings=self._timings())
 
     def outcome(self, code: int, message: str) -> Outcome:
         """What came of the exchange, by curl's error code (0 if there is none) and message."""
@@ -233,6 +239,7 @@ class Transfer:
                 body=self._body,
                 retry_after=self._retry_after,
                 duration_ms=self._elapsed_ms(),
+                timings=self._timings(),
                 now=datetime.now(UTC),
             )
             return redacted(outcome, self._secrets)
@@ -269,6 +276,23 @@ class Transfer:
 
     def _elapsed_ms(self) -> int:
         return round((monotonic() - self._started) * 1000)
+
+    def _timings(self) -> Timings:
+        """By curl's moments, in seconds since the transfer began; one that was not is 0."""
+        getinfo = self.curl.getinfo
+        ready = getinfo(pycurl.PRETRANSFER_TIME)
+        answered = getinfo(pycurl.STARTTRANSFER_TIME) if ready and self._head_bytes else 0.0
+        first_byte = _span(ready, answered)
+        if not getinfo(pycurl.NUM_CONNECTS):
+            return Timings(self._dns_ms, first_byte=first_byte)
+        begun = getinfo(pycurl.NAMELOOKUP_TIME) if self._proxy is None else 0.0
+        connected, secured = getinfo(pycurl.CONNECT_TIME), getinfo(pycurl.APPCONNECT_TIME)
+        return Timings(
+            self._dns_ms,
+            _span(begun, connected),
+            _span(connected, secured),
+            first_byte,
+        )
 
     def _end_within(self, timeout: float, connect_timeout: float) -> None:
         if timeout != self._timeout:
@@ -329,6 +353,7 @@ class Transfer:
     def _stop_for_addresses(self) -> int:
         """Keep curl from asking the system's resolver, of whose answers it would show us one."""
         self.wants_addresses = not self._target.is_literal
+        self._looked_up_from = monotonic()
         return int(self.wants_addresses)
 
     def _open_socket(self, purpose: int, peer: Any) -> Any:
@@ -406,6 +431,11 @@ def _close_on_exec(descriptor: int, purpose: int) -> int:
     # pycurl duplicates the socket that it is given, and the copy would be inherited.
     os.set_inheritable(descriptor, False)
     return 0
+
+
+def _span(begun: float, ended: float) -> int | None:
+    """The milliseconds between two of curl's moments; None where it did not come to the second."""
+    return max(0, round((ended - begun) * 1000)) if ended else None
 
 
 def _milliseconds(seconds: float) -> int:

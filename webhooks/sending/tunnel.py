@@ -12,6 +12,7 @@ from webhooks.sending.exchange import (
     ExchangeFailed,
     GuardedSocket,
     GuardedTLSSocket,
+    Stopwatch,
     tls_context,
 )
 from webhooks.sending.names import Resolve
@@ -52,10 +53,10 @@ class TunnelDialer:
         self._tls = tls_context(ca_bundle) if proxy.scheme == "https" else None
         self._dialer = Dialer(ANYWHERE, timeout=self.timeout, resolve=resolve)
 
-    def dial(self, host: str, port: int, deadline: Deadline) -> GuardedSocket:
+    def dial(self, host: str, port: int, deadline: Deadline, stopwatch: Stopwatch) -> GuardedSocket:
         """Have the proxy connect to a host. Raises TimeoutError, ExchangeFailed."""
         deadline = Deadline(min(self.timeout, deadline.seconds_left()))
-        sock = self._reach(deadline)
+        sock = self._reach(deadline, stopwatch)
         try:
             status = self._ask(sock, authority(host, port), deadline)
             if not 200 <= status < 300:
@@ -71,9 +72,11 @@ class TunnelDialer:
     def close(self) -> None:
         self._dialer.close()
 
-    def _reach(self, deadline: Deadline) -> GuardedSocket:
+    def _reach(self, deadline: Deadline, stopwatch: Stopwatch) -> GuardedSocket:
         try:
-            sock = self._dialer.dial(self._proxy.host, self._proxy.port, deadline)
+            # The look-up of the proxy's name is nobody's business: it counts as connecting.
+            sock = self._dialer.dial(self._proxy.host, self._proxy.port, deadline, Stopwatch())
+            stopwatch.ended("connect")
             if self._tls is None:
                 return sock
             wrapped = self._tls.wrap_socket(sock, server_hostname=self._proxy.host)

@@ -16,10 +16,10 @@ from subscriptions.management.teaching import TeachingCommand
 MEANINGS = {
     "pending": ("to be sent as soon as a worker takes it", "rung for {ago} ago"),
     "sending": ("a worker has it", "the first lease ends in {ahead}"),
-    "waiting": ("its last attempt failed; the next is to come", "the next in {ahead}"),
+    "waiting": ("its last attempt failed, or its turn is to come", "the next in {ahead}"),
     "gathering": ("waits for its batch to fill", "the oldest is {ago} old"),
     "queued": ("behind an earlier one of its ordering key", "the oldest is {ago} old"),
-    "held": ("its endpoint is paused or disabled", "the oldest is {ago} old"),
+    "held": ("its endpoint is paused, disabled or broken", "the oldest is {ago} old"),
 }
 
 

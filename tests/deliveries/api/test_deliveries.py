@@ -32,7 +32,8 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
 ) -> None:
     delivery = make_delivery(state="delivered", attempt_number=2, ended_at=timezone.now())
     failed = attempt(delivery, 1, outcome="rejected", status=500, error="It answered 500.")
-    arrived = attempt(delivery, 2, status=204, response_body="<ok>")
+    failed.dns_ms, failed.connect_ms, failed.tls_ms, failed.first_byte_ms = 3, 1, 4, 2
+    arrived = attempt(delivery, 2, status=204, response_body="<ok>", first_byte_ms=11)
     Attempt.objects.bulk_create([failed, arrived])
 
     shown = api.get(path_of(delivery)).json()
@@ -56,6 +57,10 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
             "outcome": "delivered",
             "status": 204,
             "duration_ms": 12,
+            "dns_ms": None,
+            "connect_ms": None,
+            "tls_ms": None,
+            "first_byte_ms": 11,
             "error": "",
             "response_body": "<ok>",
             "ended_at": written(arrived.ended_at),
@@ -65,6 +70,10 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
             "outcome": "rejected",
             "status": 500,
             "duration_ms": 12,
+            "dns_ms": 3,
+            "connect_ms": 1,
+            "tls_ms": 4,
+            "first_byte_ms": 2,
             "error": "It answered 500.",
             "response_body": "",
             "ended_at": written(failed.ended_at),

@@ -7,7 +7,7 @@ import pytest
 from django.db.models import Model
 from rest_framework.test import APIClient
 
-from deliveries.models import DeadLetter, Event
+from deliveries.models import DeadLetter, Event, Replay
 from subscriptions.models import Endpoint, EventType, Subscriber, Subscription
 from tests.api_client import faults
 from tests.api_routes import API
@@ -36,6 +36,8 @@ BODIES: dict[str, tuple[type[Model], Callable[[Tenant], dict[str, Any]]]] = {
     "post subscribers/{id}/erase/": (Subscriber, lambda _: {}),
     "post events/": (Event, lambda _: {"type": "new", "data": 1}),
     "post events/try-subscription/": (Subscription, lambda _: {"pattern": "new"}),
+    "post replays/": (Replay, lambda tenant: {"endpoint": tenant[Endpoint]}),
+    "post replays/dry-run/": (Replay, lambda tenant: {"endpoint": tenant[Endpoint]}),
     "post dead-letters/redrive/": (DeadLetter, lambda _: {"reason": "exhausted"}),
     "post dead-letters/discard/": (DeadLetter, lambda _: {"reason": "exhausted"}),
 }

@@ -12,7 +12,15 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, DeadLetterJob, Delivery, Erasure, Event
+from deliveries.models import (
+    Attempt,
+    DeadLetter,
+    DeadLetterJob,
+    Delivery,
+    Erasure,
+    Event,
+    Replay,
+)
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -29,7 +37,7 @@ from tests.api_routes import ROUTES, Route
 pytestmark = pytest.mark.django_db
 
 MODELS: list[type[Model]] = [
-    *(Attempt, DeadLetter, Delivery, Endpoint, Event, EventType),
+    *(Attempt, DeadLetter, Delivery, Endpoint, Event, EventType, Replay),
     *(SigningSecret, Subscriber, Subscription),
 ]
 
@@ -89,7 +97,11 @@ def move_in(name: str) -> Tenant:
         action="redrive", selection={}, subscriber=subscriber, matched=1, up_to=uuid4()
     )
     erasure = Erasure.objects.create(subscriber=subscriber.pk)
-    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry, job, erasure]
+    replay = Replay.objects.create(
+        endpoint=endpoint, states=["dead"], until=now, state="cancelled", ended_at=now
+    )
+    owned = [subscriber, endpoint, subscription, event, delivery, letter, entry]
+    owned += [job, erasure, replay]
     return Tenant(name, {type(row): row for row in owned})
 
 
@@ -152,6 +164,7 @@ def everything_of(tenant: Tenant) -> list[Any]:
             Delivery.objects.filter(endpoint__subscriber=subscriber),
             Attempt.objects.filter(delivery__endpoint__subscriber=subscriber),
             DeadLetter.objects.filter(delivery__endpoint__subscriber=subscriber),
+            Replay.objects.filter(endpoint__subscriber=subscriber),
             EventType.objects.all(),
         )
     ]
@@ -174,6 +187,12 @@ def told(response: Any, key: str) -> tuple[int, str]:
     return response.status_code, json.dumps(body).replace(key, "…")
 
 
+def query_of(route: Route, tenant: Tenant) -> dict[str, str] | None:
+    """What a route must be asked with, if anything."""
+    query = QUERIES.get(route.template)
+    return None if query is None else query(tenant)
+
+
 def of_rows(*, writes: bool | None = None) -> list[Route]:
     """The routes to one row of somebody's; the catalogue is everybody's."""
     return [
@@ -191,10 +210,17 @@ REFERENCES = {
     "/api/v1/events/": (
         lambda tenant: {"subscriber": tenant[Subscriber], "type": "a.b", "data": None}
     ),
+    "/api/v1/replays/": lambda tenant: {"endpoint": tenant[Endpoint]},
 }
 """For each route that makes something of somebody's, a body that names whose."""
 
+QUERIES = {
+    "/api/v1/events/{}/explain/": lambda tenant: {"endpoint": tenant[Endpoint]},
+}
+"""What is asked for in the query, where a route takes that."""
+
 TRY = "/api/v1/events/try-subscription/"
+DRY_RUN = "/api/v1/replays/dry-run/"
 IN_BULK = ["/api/v1/dead-letters/redrive/", "/api/v1/dead-letters/discard/"]
 
 
@@ -211,7 +237,8 @@ def test_what_is_another_s_is_not_there(bound: Watch, theirs: Tenant, route: Rou
 def test_what_is_one_s_own_is_there_and_shows_nothing_of_another_s(
     bound: Watch, ours: Tenant, route: Route
 ) -> None:
-    answer = bound.send(route.method, route.path(ours[model_of(route)]))
+    query = query_of(route, ours)
+    answer = bound.send(route.method, route.path(ours[model_of(route)]), query)
     assert answer.status_code == 200
 
 
@@ -220,7 +247,7 @@ def test_a_key_that_is_not_bound_sees_everybody_s(
     api: APIClient, ours: Tenant, theirs: Tenant, route: Route
 ) -> None:
     for tenant in (ours, theirs):
-        answer = api.get(route.path(tenant[model_of(route)]))
+        answer = api.get(route.path(tenant[model_of(route)]), query_of(route, tenant))
         assert answer.status_code == 200
         text = text_of(answer)
         assert any(mark in text for mark in tenant.marks())
@@ -252,7 +279,7 @@ def test_the_walk_knows_every_route_that_makes_or_changes_several() -> None:
         *("/api/v1/event-types/", "/api/v1/subscribers/"),
         "/api/v1/catalogue/import/",
     }
-    assert others == {*REFERENCES, *IN_BULK, TRY} | refused_to_bound_keys
+    assert others == {*REFERENCES, *IN_BULK, TRY, DRY_RUN} | refused_to_bound_keys
 
 
 @pytest.mark.parametrize("path", REFERENCES)
@@ -364,6 +391,19 @@ def test_a_trial_that_names_another_s_is_refused_like_one_that_names_nobody_s(
     assert answers[0] == answers[1]
 
 
+def test_a_dry_run_of_another_s_replay_is_refused_like_one_of_nobody_s(
+    bound: Watch, ours: Tenant, theirs: Tenant
+) -> None:
+    answers = []
+    for key in (theirs[Endpoint], unknown(theirs[Endpoint])):
+        answer = bound.send("post", DRY_RUN, {"endpoint": key})
+        assert (answer.status_code, faults(answer)) == (400, ["endpoint"])
+        answers.append(told(answer, key))
+    assert answers[0] == answers[1]
+    answer = bound.send("post", DRY_RUN, {"endpoint": ours[Endpoint]})
+    assert answer.json() == {"count": 1, "exact": True}
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
@@ -402,7 +442,7 @@ def test_one_s_own_can_be_managed(bound: Watch, ours: Tenant) -> None:
             for action in ("pause", "resume", "verify", "rotate-secret")
         ],
         ("get", f"{endpoint}secret/"),
-        ("post", f"/api/v1/deliveries/{ours[Delivery]}/retry/"),
+        ("post", f"/api/v1/deliveries/{ours[Delivery]}/replay/"),
         ("delete", f"/api/v1/subscriptions/{ours[Subscription]}/"),
         ("delete", endpoint),
     ]:

@@ -295,6 +295,8 @@ def test_no_more_are_claimed_than_may_be_in_flight(
     assert statistics(ride.courier) == {
         "submitted": 7,
         "claimed": 3,
+        "waiting-for-their-turn": 0,
+        "to-come-again": 0,
         "in-flight": 3,
         "waiting-at-gates": 0,
     }
@@ -572,3 +574,49 @@ def test_the_gates_are_kept_after_the_loop_was_reset(
     forget(ride.hub)
     ride.courier.resume()
     ride.run_until(lambda: rows_like(state="waiting", attempt_number=0) >= 10)
+
+
+# Endpoints that have a rate
+
+
+def test_what_is_beyond_a_rate_goes_back_and_comes_again_when_its_turn_does(
+    ride: Ride, make_endpoint: MakeEndpoint, receiver: Receiver
+) -> None:
+    make_endpoint(url=receiver.url(), rate="10/s", burst=2)
+    deliveries = emitted(20)
+    ride.submit(*deliveries)
+    ride.run_until_done(8)  # two at once, and those that go back
+    went_back = [one for one, state in ride.done if state == "waiting"]
+    assert len(went_back) >= 6
+    assert ride.courier.claimed <= 12
+    ride.run_until(lambda: rows_like(state="delivered") == 20)
+    assert set(Delivery.objects.values_list("attempt_number", flat=True)) == {1}
+    assert len(receiver.received) == 20
+
+
+def test_those_who_wait_for_their_turn_hold_up_nobody(
+    start_ride: StartRide, make_endpoint: MakeEndpoint, receiver: Receiver
+) -> None:
+    make_endpoint("slow", url=receiver.url("/slow"), rate="4/s", burst=1)
+    make_endpoint("free", url=receiver.url("/free"))
+    slow, free = (
+        [emit(event_type, n).deliveries.get().pk for n in range(10)]
+        for event_type in ("slow", "free")
+    )
+    ride = start_ride(limit=2)
+    ride.submit(*slow, *free)
+    ride.run_until(lambda: sum(one.path == "/free" for one in receiver.received) == 10)
+    assert sum(one.path == "/slow" for one in receiver.received) < 10
+    ride.run_until(lambda: rows_like(state="delivered") == 20)
+
+
+def test_what_is_to_come_again_is_left_to_the_sweep_when_the_worker_ends(
+    ride: Ride, make_endpoint: MakeEndpoint, receiver: Receiver
+) -> None:
+    make_endpoint(url=receiver.url(), rate="1/m")
+    ride.submit(*emitted(3))
+    ride.run_until(lambda: rows_like(state="delivered") == 1 and rows_like(state="waiting") == 2)
+    assert rows_like(state="waiting", rung_at=None) == 0
+    ride.courier.drain(until=monotonic() + 5)
+    assert rows_like(state="waiting", rung_at=None) == 2
+    assert ride.courier.claimed == 0

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 from rest_framework.test import APIClient
 
 from subscriptions import encryption
@@ -48,10 +49,13 @@ def shown(**changes: Any) -> dict[str, Any]:
         "header_names": [],
         "authentication": {"kind": "none"},
         "signature_profile": "standard",
+        "rate": "",
+        "burst": None,
         "format": "standard",
         "payload": "full",
         "projection": "",
         "gzip_above": None,
+        "send_traceparent": False,
         "batch_events": None,
         "batch_seconds": 5,
         "batch_bytes": 262144,
@@ -62,6 +66,11 @@ def shown(**changes: Any) -> dict[str, Any]:
         "last_success_at": None,
         "last_failure_at": None,
         "failing_since": None,
+        "failure_warning": 0,
+        "circuit": "closed",
+        "circuit_opened_at": None,
+        "openings": 0,
+        "probe_at": None,
         **changes,
     }
 
@@ -335,6 +344,40 @@ def test_an_endpoint_is_paused_and_resumed(api: APIClient, make_endpoint: MakeEn
     assert api.post(path_of(endpoint, "resume/")).json()["state"] == "active"
     endpoint.refresh_from_db()
     assert endpoint.state == "active"
+
+
+def test_a_circuit_that_is_open_shows_and_is_closed_by_hand(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    now = timezone.now()
+    Endpoint.objects.update(circuit="open", openings=2, circuit_opened_at=now, probe_at=now)
+    broken = api.get(path_of(endpoint)).json()
+    assert (broken["state"], broken["circuit"], broken["openings"]) == ("active", "open", 2)
+    assert broken["probe_at"] == written(now)
+    assert api.get(ENDPOINTS, {"circuit": "open"}).json()["results"] == [broken]
+    closed = api.post(path_of(endpoint, "close-circuit/")).json()
+    assert (closed["circuit"], closed["openings"], closed["probe_at"]) == ("closed", 0, None)
+    assert api.get(ENDPOINTS, {"circuit": "open"}).json()["results"] == []
+
+
+@pytest.mark.parametrize("field", ["circuit", "openings", "probe_at", "failure_warning"])
+def test_how_it_fares_is_not_for_anybody_to_say(
+    api: APIClient, make_endpoint: MakeEndpoint, field: str
+) -> None:
+    answer = api.patch(path_of(make_endpoint()), {field: 1})
+    assert (answer.status_code, faults(answer)) == (400, [field])
+
+
+def test_an_endpoint_says_how_many_requests_it_bears(
+    api: APIClient, make_endpoint: MakeEndpoint
+) -> None:
+    endpoint = make_endpoint()
+    changed = api.patch(path_of(endpoint), {"rate": "20/m", "burst": 3}).json()
+    assert (changed["rate"], changed["burst"]) == ("20/m", 3)
+    for refused, field in (({"rate": "fast"}, "rate"), ({"rate": ""}, "burst")):
+        answer = api.patch(path_of(endpoint), refused)
+        assert (answer.status_code, faults(answer)) == (400, [field])
 
 
 def test_a_disabled_endpoint_says_why_until_it_is_resumed(

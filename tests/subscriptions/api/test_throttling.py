@@ -151,7 +151,7 @@ def test_while_redis_is_away_requests_pass_and_one_of_them_finds_out(
         silent.close()
     configure(API_RATE="1/d", REDIS_URL="redis://{}:{}/0".format(*address))
     client = client_of(ApiKey(name="a"))
-    with caplog.at_level(logging.WARNING, "subscriptions.api.throttling"):
+    with caplog.at_level(logging.WARNING, "subscriptions.quick_redis"):
         for _ in range(5):
             answer = client.get(EVENT_TYPES)
             assert (answer.status_code, "RateLimit" in answer.headers) == (200, False)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.webhooks.sending.certificates import Authority
 from tests.webhooks.sending.conftest import MakeSender, Send, requests_only
 from tests.webhooks.sending.hostile_receiver import Behaviour, HostileReceiver, Peer
 from webhooks.addresses import AddressPolicy
-from webhooks.sending.outcome import Limits, OutcomeKind, OutgoingRequest
+from webhooks.sending.outcome import Limits, OutcomeKind, OutgoingRequest, Timings
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HASTY = Limits(connect_timeout=0.5, timeout=0.5)
@@ -762,3 +763,93 @@ class TestTLS:
             outcome = send(url, body=bytes(20_000_000), ca_bundle=bundle, limits=HASTY)
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.duration_ms < GENEROUS_MS
+
+
+DELAY = 0.2
+DELAY_MS = 190
+"""A little less than the delay, as clocks are rounded."""
+
+
+def slowly_answered(peer: Peer) -> None:
+    """Answer every request after a while."""
+    while True:
+        peer.read_request()
+        sleep(DELAY)
+        peer.say(OK)
+
+
+def slowly_found(host: str) -> list[str]:
+    sleep(DELAY)
+    return ["127.0.0.1"]
+
+
+def at_least(timing: int | None, least: int) -> bool:
+    return timing is not None and timing >= least
+
+
+class TestTimings:
+    def test_an_address_has_no_look_up_and_http_no_handshake(self, send: Send) -> None:
+        with HostileReceiver(saying(OK)) as receiver:
+            timings = send(receiver.url()).timings
+        assert (timings.dns, timings.tls) == (None, None)
+        assert at_least(timings.connect, 0)
+        assert at_least(timings.first_byte, 0)
+
+    def test_each_step_is_timed_by_itself(self, send: Send, authority: Authority) -> None:
+        tls = authority.server_context("receiver.example")
+        tls.sni_callback = lambda *_: sleep(DELAY)
+        with HostileReceiver(slowly_answered, tls=tls) as receiver:
+            url = receiver.url(host="receiver.example")
+            outcome = send(url, resolve=slowly_found, ca_bundle=str(authority.bundle))
+        timings = outcome.timings
+        assert at_least(timings.dns, DELAY_MS)
+        assert at_least(timings.connect, 0)
+        assert at_least(timings.tls, DELAY_MS)
+        assert at_least(timings.first_byte, DELAY_MS)
+        steps = [timings.dns, timings.connect, timings.tls, timings.first_byte]
+        assert sum(step or 0 for step in steps) <= outcome.duration_ms + len(steps)
+
+    def test_a_kept_connection_has_but_to_wait_for_the_response(
+        self, make_sender: MakeSender, authority: Authority
+    ) -> None:
+        sender = make_sender(ca_bundle=str(authority.bundle))
+        tls = authority.server_context("receiver.example")
+        with HostileReceiver(slowly_answered, tls=tls) as receiver:
+            request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
+            sender.send(request)
+            timings = sender.send(request).timings
+            assert receiver.connections() == 1
+        assert timings == Timings(first_byte=timings.first_byte)
+        assert at_least(timings.first_byte, DELAY_MS)
+
+    def test_what_is_known_when_the_time_is_up_is_kept(self, send: Send) -> None:
+        with HostileReceiver(Peer.wait) as receiver:
+            outcome = send(receiver.url(host="receiver.example"), limits=HASTY)
+        assert outcome.kind is OutcomeKind.TIMED_OUT
+        assert at_least(outcome.timings.dns, 0)
+        assert at_least(outcome.timings.connect, 0)
+        assert (outcome.timings.tls, outcome.timings.first_byte) == (None, None)
+
+    def test_a_handshake_that_did_not_end_has_no_time(self, send: Send) -> None:
+        with HostileReceiver(Peer.wait) as receiver:
+            url = receiver.url(host="receiver.example").replace("http:", "https:")
+            timings = send(url, limits=HASTY).timings
+        assert at_least(timings.connect, 0)
+        assert (timings.tls, timings.first_byte) == (None, None)
+
+    def test_a_connection_that_was_not_made_has_no_time(self, send: Send) -> None:
+        with deaf_address("127.0.0.1") as port:
+            timings = send(f"http://receiver.example:{port}/", limits=HASTY).timings
+        assert timings == Timings(dns=timings.dns)
+        assert at_least(timings.dns, 0)
+
+    def test_a_connection_that_is_closed_without_a_response_has_no_first_byte(
+        self, send: Send
+    ) -> None:
+        with HostileReceiver(Peer.read_request) as receiver:
+            timings = send(receiver.url()).timings
+        assert timings == Timings(connect=timings.connect)
+
+    def test_where_nothing_was_sent_there_is_nothing_to_time(self, send: Send) -> None:
+        assert send("http://nobody.example/").timings == Timings()
+        assert send("http://10.0.0.1/").timings == Timings()

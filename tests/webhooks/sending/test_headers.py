@@ -84,6 +84,7 @@ def test_an_owner_may_have_a_few_headers_sent_along(headers: dict[str, str]) -> 
     [
         {"Webhook-Id": "evt_1"},
         {"webhook-signature": "v1,x"},
+        {"Traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
         {"X-Hub-Signature-256": "sha256=0"},
         {"Stripe-Signature": "t=1,v1=0"},
         {"X-Slack-Request-Timestamp": "1"},

@@ -26,7 +26,7 @@ from tests.webhooks.sending.test_contract import (
 from tests.webhooks.sending.token_server import CLIENT, Issuer
 from webhooks.addresses import AddressPolicy
 from webhooks.sending.credentials import ClientCredentials, Credentials
-from webhooks.sending.outcome import OutcomeKind, OutgoingRequest
+from webhooks.sending.outcome import OutcomeKind, OutgoingRequest, Timings
 from webhooks.sending.proxy import EgressProxy, InvalidEgressProxy
 
 BASIC = f"Basic {b64encode(b'us:open: s@same').decode()}"
@@ -266,6 +266,27 @@ class TestTunnel:
             outcome = send(url, **through(proxy, limits=HASTY))
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.duration_ms < GENEROUS_MS
+
+    @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+    @pytest.mark.parametrize("proxy_secure", [False, True], ids=["http proxy", "https proxy"])
+    def test_the_way_to_the_proxy_is_timed_and_then_the_endpoint(
+        self, make_sender: MakeSender, authority: Authority, secure: bool, proxy_secure: bool
+    ) -> None:
+        tls = authority.server_context("tunnelled.example") if secure else None
+        proxy_tls = authority.server_context("127.0.0.1") if proxy_secure else None
+        with (
+            ConnectProxy(tls=proxy_tls) as proxy,
+            HostileReceiver(kept_alive, tls=tls) as receiver,
+        ):
+            sender = make_sender(**through(proxy, ca_bundle=str(authority.bundle)))
+            request = OutgoingRequest(receiver.url(host="tunnelled.example"), {}, b"{}")
+            first, second = sender.send(request).timings, sender.send(request).timings
+            sender.close()
+        assert first.dns is None
+        assert first.connect is not None
+        assert (first.tls is not None) == secure
+        assert first.first_byte is not None
+        assert second == Timings(first_byte=second.first_byte)
 
 
 class TestChoice:

@@ -19,7 +19,7 @@ NOT_OWNED = """
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("subscriptions", "0004_erasing"),
+        ("subscriptions", "0007_health"),
     ]
 
     operations = [

@@ -1,0 +1,163 @@
+"""The admin of replays: how far they have come, and the form that starts one, after a dry run."""
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
+from django.forms.models import ModelForm as PlainModelForm
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.safestring import SafeString
+
+from deliveries import replays
+from deliveries.models import Replay
+from deliveries.replays import ASKED, Count, ReplayUnderWay
+from subscriptions.admin import CreatedFilter, RecordAdmin, mark, moment
+from subscriptions.history import HistoryEntry
+from subscriptions.models import Endpoint
+
+if TYPE_CHECKING:
+    ModelForm = PlainModelForm[Replay]
+else:
+    ModelForm = PlainModelForm
+
+TONES = {
+    Replay.State.RUNNING: "busy",
+    Replay.State.PAUSED: "waiting",
+    Replay.State.FINISHED: "good",
+    Replay.State.CANCELLED: "over",
+}
+
+
+class ReplayForm(ModelForm):
+    """What is to be replayed to the endpoint of its instance."""
+
+    class Meta:
+        model = Replay
+        fields = ASKED
+        widgets = {
+            name: forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+            for name in ("since", "until")
+        }
+
+    states = forms.MultipleChoiceField(
+        choices=Replay.ENDED,
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text=Replay._meta.get_field("states").help_text,
+    )
+
+
+@admin.register(Replay)
+class ReplayAdmin(RecordAdmin):
+    history_kind = HistoryEntry.Kind.REPLAY
+    list_display = [
+        *["id", "endpoint", "kind", "pattern", "how_it_is"],
+        *["come_by", "replayed", "rate", "created"],
+    ]
+    list_filter = ["state", "kind", CreatedFilter]
+    list_select_related = ["endpoint"]
+    search_fields = ["endpoint__url"]
+    search_help_text = "By URL, or the full id of a replay, an endpoint or a subscriber."
+    id_lookups = {"rpl": "pk", "ep": "endpoint", "sub": "endpoint__subscriber"}
+    sortable_by = ["id", "created"]
+    actions = ["pause", "resume", "cancel"]
+    change_form_template = "admin/deliveries/replay/change_form.html"
+    fields = (
+        *("id", "endpoint", *ASKED),
+        *("how_it_is", "waits_for", "come_by", "replayed", "created_at", "ended_at"),
+    )
+    readonly_fields = ("how_it_is", "waits_for", "come_by")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False  # on the endpoint's page
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.start_view)
+        return [
+            path("start/<str:endpoint>/", page, name="deliveries_replay_start"),
+            *super().get_urls(),
+        ]
+
+    def change_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
+        buttons = self.get_actions(request)
+        options["extra_context"] = {
+            "buttons": [(name, name.capitalize()) for name in self.actions if name in buttons]
+        }
+        return super().change_view(request, *args, **options)
+
+    def start_view(self, request: HttpRequest, endpoint: str) -> HttpResponse:
+        """A form that counts what would be sent, then starts to send it."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied
+        try:
+            replay = Replay(endpoint=Endpoint.objects.sent_to().get(pk=unquote(endpoint)))
+        except (Endpoint.DoesNotExist, ValidationError):
+            raise Http404 from None
+        form = ReplayForm(request.POST or None, instance=replay)
+        counted: Count | None = None
+        if form.is_valid():
+            if "start" not in request.POST:
+                counted = replays.count(replay)
+            elif self._start(request, form):
+                url = reverse("admin:deliveries_replay_change", args=[quote(replay.pk)])
+                return HttpResponseRedirect(url)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Replay",
+            "opts": self.opts,
+            "media": self.media,
+            "endpoint": replay.endpoint,
+            "form": form,
+            "counted": counted,
+        }
+        return TemplateResponse(request, "admin/deliveries/replay/start.html", context)
+
+    def _start(self, request: HttpRequest, form: ReplayForm) -> bool:
+        try:
+            replays.start(form.instance)
+        except ReplayUnderWay as error:
+            form.add_error(None, str(error))
+            return False
+        self.message_user(request, "The replay is on its way.")
+        return True
+
+    @admin.display(description="state")
+    def how_it_is(self, replay: Replay) -> SafeString:
+        state = Replay.State(replay.state)
+        return mark("waits" if replay.waits_for else state.value, TONES[state])
+
+    @admin.display(description="progress")
+    def come_by(self, replay: Replay) -> str:
+        return f"{replay.progress:.0%}"
+
+    @admin.display(ordering="-pk")
+    def created(self, replay: Replay) -> SafeString | None:
+        return moment(replay.created_at)
+
+    @admin.action(description="Pause: send nothing more for now", permissions=["change"])
+    def pause(self, request: HttpRequest, chosen: QuerySet[Replay]) -> None:
+        self._change(request, chosen, replays.pause, "paused")
+
+    @admin.action(description="Resume: go on", permissions=["change"])
+    def resume(self, request: HttpRequest, chosen: QuerySet[Replay]) -> None:
+        self._change(request, chosen, replays.resume, "resumed")
+
+    @admin.action(description="Cancel: this cannot be undone", permissions=["change"])
+    def cancel(self, request: HttpRequest, chosen: QuerySet[Replay]) -> None:
+        self._change(request, chosen, replays.cancel, "cancelled")
+
+    def _change(
+        self,
+        request: HttpRequest,
+        chosen: QuerySet[Replay],
+        change: Callable[[Collection[str]], list[str]],
+        done: str,
+    ) -> None:
+        ids = list(chosen.values_list("pk", flat=True))
+        self.report(request, len(change(ids)), len(ids), done)

@@ -1,0 +1,161 @@
+"""Whose turn it is at endpoints that have a rate: kept in Redis, for all workers together.
+
+Those who may be sent within `patience` get a turn, which they then keep to. All others form a line:
+each gets a time to come again, one after the other. Who comes again has waited, and goes before
+whoever has not; who has not waited goes behind the line while there is one. So each waits its time
+once, however many there are, and nobody overtakes. Without Redis all may go at once.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+from deliveries.pace import Pace
+from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.quick_redis import QuickRedis
+
+SENDING, RELEASING = "sending", "releasing"
+"""What turns are for; each has clocks of its own."""
+
+REDIS_PATIENCE = 0.1
+"""Seconds that whoever asks waits for Redis, to connect and to answer."""
+
+QUIET_AFTER_FAILURE = 5.0
+"""Seconds after a failure in which Redis is not asked, lest every claim pay for the outage."""
+
+TAKE = """
+local patience = tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+local answers = {}
+for i, key in ipairs(KEYS) do
+    local interval, tolerance = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1])
+    local count, waited = tonumber(ARGV[4 * i]), ARGV[4 * i + 1] == '1'
+    local known = redis.call('HMGET', key, 'clock', 'line')
+    local clock = math.max(now, tonumber(known[1]) or 0)
+    local line = math.max(now, tonumber(known[2]) or 0)
+    local ahead, turns = clock - now, 0
+    if waited or line <= now then
+        turns = math.floor((patience + tolerance - ahead) / interval) + 1
+        turns = math.max(0, math.min(count, turns))
+    end
+    clock = clock + turns * interval
+    local start = math.max(line, clock - tolerance)
+    if count > turns then
+        line = start + (count - turns) * interval
+    end
+    redis.call('HSET', key, 'clock', clock, 'line', line)
+    redis.call('PEXPIRE', key, math.ceil((math.max(clock, line) - now) * 1000) + 1000)
+    answers[i] = {turns, tostring(ahead), tostring(start - now)}
+end
+return answers
+"""
+"""ARGV: the patience, then for each key interval, tolerance, count, and whether these have waited.
+
+Returns for each how many have a turn, how far the clock was ahead, and after how many seconds the
+first of the others may come again.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A delivery that wants to go to its endpoint, at that one's pace if it has one."""
+
+    delivery: UUID
+    endpoint: UUID
+    pace: Pace | None
+    waited: bool = False
+    """Whether it comes again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """So many want to go to one endpoint."""
+
+    endpoint: UUID
+    pace: Pace
+    count: int
+    waited: bool = False
+    """Whether they come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The answer. Times are in seconds from now."""
+
+    first: float
+    """When the first has its turn; below 0 where it could have had it before."""
+    go: list[float]
+    """How long each of those that have a turn waits for it."""
+    come_again: list[float]
+    """When each of the others comes again."""
+
+
+class Turnstiles:
+    """The clocks of all endpoints' paces, in one Redis."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = QuickRedis(
+            url,
+            patience=REDIS_PATIENCE,
+            quiet_for=QUIET_AFTER_FAILURE,
+            without="no endpoint's rate is kept.",
+        )
+        self._take = self.redis.client.register_script(TAKE)
+
+    def take(self, purpose: str, asks: Sequence[Ask], *, patience: float) -> list[Turns] | None:
+        """The turns for each ask, in their order; None while Redis does not answer."""
+        if not asks:
+            return []
+        keys = [f"angarium:turn:{purpose}:{ask.endpoint.hex}" for ask in asks]
+        arguments: list[float] = [patience]
+        for ask in asks:
+            arguments += [ask.pace.interval, ask.pace.tolerance, ask.count, int(ask.waited)]
+        answers = self.redis.ask(lambda: self._take(keys=keys, args=arguments))
+        if answers is None:
+            return None
+        return [
+            Turns(
+                first=float(ahead) - ask.pace.tolerance,
+                go=ask.pace.waits(float(ahead), turns),
+                come_again=[
+                    float(start) + place * ask.pace.interval for place in range(ask.count - turns)
+                ],
+            )
+            for ask, (turns, ahead, start) in zip(asks, answers, strict=True)
+        ]
+
+
+@cache
+def _turnstiles(url: str) -> Turnstiles:
+    return Turnstiles(url)
+
+
+def take(purpose: str, asks: Sequence[Ask], *, patience: float) -> list[Turns] | None:
+    """The turns for each ask, in their order; None while Redis does not answer."""
+    turnstiles = _turnstiles(part(SubscriptionSettings).redis_url)
+    return turnstiles.take(purpose, asks, patience=patience)
+
+
+def waits(purpose: str, waiters: Iterable[Waiter], *, patience: float) -> dict[UUID, float]:
+    """How long each delivery has to wait: up to `patience` for its turn, or until it comes again.
+
+    The first come first. While Redis does not answer nobody waits.
+    """
+    waits: dict[UUID, float] = {}
+    alike: dict[tuple[UUID, Pace, bool], list[UUID]] = {}
+    for one in waiters:
+        waits[one.delivery] = 0.0
+        if one.pace is not None:
+            alike.setdefault((one.endpoint, one.pace, one.waited), []).append(one.delivery)
+    # Those who have waited go first.
+    groups = sorted(alike.items(), key=lambda group: not group[0][2])
+    asks = [
+        Ask(endpoint, pace, len(deliveries), waited)
+        for (endpoint, pace, waited), deliveries in groups
+    ]
+    given = take(purpose, asks, patience=patience) or ()
+    for (_, deliveries), theirs in zip(groups, given, strict=False):
+        waits.update(zip(deliveries, [*theirs.go, *theirs.come_again], strict=True))
+    return waits
