@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.forms.boundfield import BoundField
 from django.forms.renderers import DjangoTemplates
 
-from deliveries import try_form
+from deliveries import replay_form, try_form
 from deliveries.models import DeadLetter, Delivery
 from deliveries.portal.own import Own
 from subscriptions import credentials_form, endpoint_forms
@@ -27,8 +27,9 @@ else:
     EndpointModelForm = forms.ModelForm
 
 WHERE = ["url", "description"]
-SHAPE = ["format", "payload", "projection", "gzip_above"]
-PACE = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
+SHAPE = ["format", "payload", "projection", "gzip_above", "send_traceparent"]
+BATCHES = ["batch_events", "batch_seconds", "batch_bytes", "ordered"]
+PACE = ["rate", "burst"]
 SIGNATURE = ["signature_profile"]
 EVERYTHING = "*"
 
@@ -68,7 +69,8 @@ class Grouped:
             self._group("Where it is", WHERE),
             self._group("Which events it gets", ["patterns"]),
             self._group("What events look like", SHAPE, folded=True),
-            self._group("Batches and order", PACE, folded=True),
+            self._group("Batches and order", BATCHES, folded=True),
+            self._group("How fast it gets them", PACE, folded=True),
             self._group("Signatures", signature, folded=True),
             self._group("Custom headers and authentication", carried, folded=True),
         ]
@@ -90,7 +92,7 @@ class Grouped:
 
 class SettingsForm(Grouped, Dress, credentials_form.EndpointForm):
     class Meta(credentials_form.EndpointForm.Meta):
-        fields = [*WHERE, *SHAPE, *PACE, *SIGNATURE]
+        fields = [*WHERE, *SHAPE, *BATCHES, *PACE, *SIGNATURE]
 
 
 class FeedForm(Grouped, Dress, EndpointModelForm):
@@ -113,7 +115,7 @@ class NewEndpointForm(Grouped, Dress, endpoint_forms.NewEndpointForm):
     )
 
     class Meta(endpoint_forms.NewEndpointForm.Meta):
-        fields = [*WHERE, *SHAPE, *PACE, *SIGNATURE]
+        fields = [*WHERE, *SHAPE, *BATCHES, *PACE, *SIGNATURE]
 
     def __init__(self, *values: Any, own: Own, **options: Any) -> None:
         super().__init__(*values, **options)
@@ -156,6 +158,10 @@ class TryForm(Dress, try_form.TryForm):
     def example_fields(self) -> list[BoundField]:
         """What is not asked for by the subscription's own form."""
         return [self[name] for name in self.fields if name not in try_form.ASKED]
+
+
+class ReplayForm(Dress, replay_form.ReplayForm):
+    pass
 
 
 class DeliveryFilters(Dress, forms.Form):

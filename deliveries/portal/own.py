@@ -9,7 +9,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404
 
 from deliveries.api.visibility import events_of
-from deliveries.models import DeadLetter, Delivery, Event
+from deliveries.models import DeadLetter, Delivery, Event, Replay
 from subscriptions.models import Endpoint, EventType, Subscriber, Subscription
 
 Row = TypeVar("Row", bound=Model)
@@ -43,6 +43,10 @@ class Own:
         return DeadLetter.objects.filter(
             resolution="", delivery__endpoint__subscriber=self.subscriber
         )
+
+    @property
+    def replays(self) -> QuerySet[Replay]:
+        return Replay.objects.filter(endpoint__in=self.endpoints)
 
     @property
     def event_types(self) -> QuerySet[EventType]:

@@ -8,6 +8,7 @@ from deliveries.portal.views import (
     endpoints,
     entering,
     event_types,
+    replays,
     secrets,
     subscriptions,
     test_events,
@@ -20,6 +21,7 @@ of_endpoint = [
     path("settings/", endpoints.settings, name="settings"),
     path("pause/", endpoints.pause, name="pause"),
     path("resume/", endpoints.resume, name="resume"),
+    path("close-circuit/", endpoints.close_circuit, name="close_circuit"),
     path("verify/", endpoints.verify, name="verify"),
     path("delete/", endpoints.delete, name="delete"),
     path("secret/", secrets.secret, name="secret"),
@@ -28,6 +30,7 @@ of_endpoint = [
     path("secret/expire/", secrets.expire, name="expire"),
     path("test-event/", test_events.test_event, name="test_event"),
     path("subscribe/", subscriptions.add, name="subscribe"),
+    path("replay/", replays.start, name="start_replay"),
 ]
 
 urlpatterns = [
@@ -44,8 +47,13 @@ urlpatterns = [
     path("deliveries/", deliveries.deliveries, name="deliveries"),
     path("deliveries/<str:key>/", deliveries.delivery, name="delivery"),
     path("deliveries/<str:key>/retry/", deliveries.retry, name="retry"),
+    path("deliveries/<str:key>/replay/", deliveries.replay, name="replay"),
     path("dead-letters/", dead_letters.dead_letters, name="dead_letters"),
     path("dead-letters/redrive/", dead_letters.redrive, name="redrive"),
+    path("replays/", replays.replays, name="replays"),
+    path("replays/<str:key>/pause/", replays.pause, name="pause_replay"),
+    path("replays/<str:key>/resume/", replays.resume, name="resume_replay"),
+    path("replays/<str:key>/cancel/", replays.cancel, name="cancel_replay"),
     path("event-types/", event_types.event_types, name="event_types"),
     path("event-types/<str:key>/", event_types.event_type, name="event_type"),
 ]

@@ -1,9 +1,14 @@
 """Deliveries: a list that is filtered, and what became of each."""
 
+from collections.abc import Callable
+from uuid import UUID
+
 from django.http import HttpResponse
 from django.urls import reverse
 
 from deliveries import operations
+from deliveries.explaining import explain
+from deliveries.explaining.facts import gather
 from deliveries.portal.forms import DeliveryFilters
 from deliveries.portal.gate import PortalRequest, done, page, posted, show
 from deliveries.portal.own import found, newest
@@ -28,19 +33,32 @@ def deliveries(request: PortalRequest) -> HttpResponse:
 
 @page
 def delivery(request: PortalRequest, key: str) -> HttpResponse:
-    shown = found(request.own.deliveries.select_related("event", "endpoint"), key)
+    shown = found(request.own.deliveries.select_related("event", "endpoint__subscriber"), key)
     context = {
         "delivery": shown,
-        "attempts": shown.its_attempts.order_by("-number"),
-        "dead_letter": request.own.dead_letters.filter(delivery=shown).first(),
+        "explanation": explain(
+            gather(shown.event, shown.endpoint, asked_by=request.portal_subscriber.pk)
+        ),
     }
     return show(request, "delivery", context)
 
 
 @posted
 def retry(request: PortalRequest, key: str) -> HttpResponse:
-    shown = found(request.own.deliveries, key)
-    ids = [to_uuid(shown.pk)]
-    again = operations.retry_now(ids) or operations.redrive(ids)
-    url = reverse("portal:delivery", args=[shown.pk])
-    return done(url, "retried" if again else "not-retried")
+    return _send(
+        request, key, lambda ids: operations.retry_now(ids) or operations.redrive(ids), "retried"
+    )
+
+
+@posted
+def replay(request: PortalRequest, key: str) -> HttpResponse:
+    return _send(request, key, operations.replay, "replayed")
+
+
+def _send(
+    request: PortalRequest, key: str, send: Callable[[list[UUID]], list[UUID]], notice: str
+) -> HttpResponse:
+    delivery = found(request.own.deliveries, key)
+    sent = send([to_uuid(delivery.pk)])
+    url = reverse("portal:delivery", args=[delivery.pk])
+    return done(url, notice if sent else f"not-{notice}")

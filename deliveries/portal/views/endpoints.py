@@ -88,6 +88,11 @@ def resume(request: PortalRequest, key: str) -> HttpResponse:
 
 
 @posted
+def close_circuit(request: PortalRequest, key: str) -> HttpResponse:
+    return _change(request, key, Endpoint.close_circuit, "closed")
+
+
+@posted
 def verify(request: PortalRequest, key: str) -> HttpResponse:
     return _change(request, key, Handshake.objects.require, "challenged")
 

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver
 from django.utils import timezone
 
-from deliveries.models import DeadLetter, Delivery
+from deliveries.models import DeadLetter, Delivery, Replay
 from deliveries.portal import urls
 from subscriptions.models import Endpoint, EventType, HistoryEntry, Subscriber, Subscription
 from tests.deliveries.api.test_tenancy import Tenant, everything_of, move_in
@@ -18,14 +18,20 @@ pytestmark = pytest.mark.django_db
 
 OPEN = {"enter", "left", "theme"}
 """The pages that need no session."""
-LISTS = {"index", "endpoints", "add", "deliveries", "dead_letters", "event_types"}
+LISTS = {"index", "endpoints", "add", "deliveries", "dead_letters", "replays", "event_types"}
 """The pages that are of no one row."""
 CHANGES = {
-    *("pause", "resume", "verify", "reveal", "rotate", "expire", "unsubscribe", "retry"),
-    *("redrive", "leave"),
+    *("pause", "resume", "verify", "close_circuit", "reveal", "rotate", "expire", "unsubscribe"),
+    *("retry", "replay", "redrive", "leave"),
+    *("pause_replay", "resume_replay", "cancel_replay"),
 }
 """The addresses that take POST alone."""
-OF = {"endpoints": Endpoint, "subscriptions": Subscription, "deliveries": Delivery}
+OF = {
+    "endpoints": Endpoint,
+    "subscriptions": Subscription,
+    "deliveries": Delivery,
+    "replays": Replay,
+}
 
 
 def walk(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, str]]:
