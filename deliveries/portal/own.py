@@ -10,7 +10,7 @@ from django.http import Http404
 
 from deliveries.api.visibility import events_of
 from deliveries.models import DeadLetter, Delivery, Event, Replay
-from subscriptions.models import Endpoint, EventType, Subscriber, Subscription
+from subscriptions.models import Endpoint, EndpointQuerySet, EventType, Subscriber, Subscription
 
 Row = TypeVar("Row", bound=Model)
 
@@ -22,7 +22,7 @@ class Own:
         self.subscriber = subscriber
 
     @property
-    def endpoints(self) -> QuerySet[Endpoint]:
+    def endpoints(self) -> EndpointQuerySet:
         return Endpoint.objects.existing().filter(subscriber=self.subscriber)
 
     @property

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.utils import timezone
 
+from deliveries import replays
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, Delivery
+from deliveries.models import Attempt, DeadLetter, Delivery, Replay
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from subscriptions.portal_access import sign_link
 
@@ -91,6 +92,7 @@ def furnish(subscriber: Subscriber) -> None:
     for knots in (500, 700):
         event = emit("carpet.woven", {"carpet": "tabriz-2", "knots": knots})
         fate(event.deliveries.get(endpoint=ill), "dead", *[(500, "rejected")] * 3)
+    replays.start(Replay(endpoint=ill, states=["dead"], until=now))
 
 
 def fate(delivery: Delivery, state: str, *attempts: tuple[int | None, str]) -> Delivery:

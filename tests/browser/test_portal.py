@@ -53,6 +53,8 @@ def pages() -> list[tuple[str, str]]:
         ("deliveries", "deliveries/"),
         ("delivery", f"deliveries/{dead.pk}/"),
         ("dead-letters", "dead-letters/"),
+        ("replays", "replays/"),
+        ("replay", f"{at}/replay/"),
         ("event-types", "event-types/"),
         ("event-type", "event-types/invoice.paid/"),
         ("missing", "endpoints/x/"),
@@ -90,7 +92,7 @@ def test_empty_pages_teach_and_have_no_fault_either(
     portal: Portal, page: Page, take_picture: TakePicture
 ) -> None:
     page.goto(portal.link)
-    for path in ("endpoints/", "deliveries/", "dead-letters/"):
+    for path in ("endpoints/", "deliveries/", "dead-letters/", "replays/"):
         page.goto(portal.url(path))
         assert_no_faults(page)
         take_picture(page, f"portal-empty-{path.strip('/')}")
@@ -151,7 +153,7 @@ def test_from_a_link_to_a_delivery_that_is_sent_again(
         page.get_by_role("button", name="Filter").click()
     page.wait_for_url("**state=pending**")
     page.get_by_role("link", name="carpet.woven").click()
-    expect(page.locator(".attempts")).to_contain_text("HTTP 503")
+    expect(page.locator(".attempts")).to_contain_text("answered 503")
 
     page.get_by_role("button", name="Leave").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("You have left")

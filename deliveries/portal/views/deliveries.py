@@ -45,14 +45,16 @@ def delivery(request: PortalRequest, key: str) -> HttpResponse:
 
 @posted
 def retry(request: PortalRequest, key: str) -> HttpResponse:
-    return _send(
-        request, key, lambda ids: operations.retry_now(ids) or operations.redrive(ids), "retried"
-    )
+    return _send(request, key, _try_again, "retried")
 
 
 @posted
 def replay(request: PortalRequest, key: str) -> HttpResponse:
     return _send(request, key, operations.replay, "replayed")
+
+
+def _try_again(deliveries: list[UUID]) -> list[UUID]:
+    return operations.retry_now(deliveries) or operations.redrive(deliveries)
 
 
 def _send(

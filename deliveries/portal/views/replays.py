@@ -21,7 +21,7 @@ def replays(request: PortalRequest) -> HttpResponse:
     context = {
         "replays": rows,
         "under_way": any(row.state == Replay.State.RUNNING for row in rows),
-        "endpoints": request.own.endpoints.sent_to(),  # type: ignore[attr-defined]
+        "endpoints": request.own.endpoints.sent_to(),
     }
     return show(request, "replays", context)
 
@@ -29,7 +29,7 @@ def replays(request: PortalRequest) -> HttpResponse:
 @page
 def start(request: PortalRequest, key: str) -> HttpResponse:
     """A form that counts what would be sent, then starts to send it."""
-    endpoint = found(request.own.endpoints.sent_to(), key)  # type: ignore[attr-defined]
+    endpoint = found(request.own.endpoints.sent_to(), key)
     form = ReplayForm(request.POST or None, instance=Replay(endpoint=endpoint))
     counted: jobs.Count | None = None
     if request.method == "POST" and form.is_valid():

@@ -99,8 +99,8 @@ def test_a_page_shows_the_event_and_each_attempt(
         ended_at=timezone.now(),
     )
     page = visitor.says(f"deliveries/{delivery.pk}/")
-    assert "HTTP 503" in page
-    assert r"answered 503 \u202e" in page
+    assert r"Attempt 1: answered 503 \u202e." in page
+    assert "It waits for its next attempt." in page
     assert "&lt;b&gt;the loom&lt;/b&gt;" in page
     assert "&quot;n&quot;: 1" in page
     assert delivery.event_id in page
@@ -124,6 +124,25 @@ def test_what_waits_or_is_dead_is_tried_again(
     assert delivery.state == becomes
     if notice == "retried":
         assert (delivery.next_attempt_at or delivery.rung_at) <= timezone.now()
+
+
+def test_what_has_ended_is_replayed(visitor: Visitor, make_delivery: MakeDelivery) -> None:
+    for state, notice in (("delivered", "replayed"), ("pending", "not-replayed")):
+        delivery = in_state(make_delivery, state)
+        answer = visitor.post(f"deliveries/{delivery.pk}/replay/")
+        assert answer.headers["Location"].endswith(f"?done={notice}")
+        delivery.refresh_from_db()
+        assert delivery.state == "pending"
+
+
+def test_whoever_paused_an_endpoint_in_the_portal_is_named_to_whoever_asks_why(
+    visitor: Visitor, make_delivery: MakeDelivery
+) -> None:
+    delivery = in_state(make_delivery, "held")
+    visitor.post(f"endpoints/{delivery.endpoint_id}/pause/")
+    page = visitor.says(f"deliveries/{delivery.pk}/")
+    assert "The endpoint is paused since" in page
+    assert "by Shah Abbas (portal)" in page
 
 
 def test_dead_letters_that_are_chosen_are_redriven(

@@ -10,7 +10,15 @@ from django.utils import timezone
 
 from deliveries.models import DeadLetter, Delivery, Replay
 from deliveries.portal import urls
-from subscriptions.models import Endpoint, EventType, HistoryEntry, Subscriber, Subscription
+from subscriptions.models import (
+    ApiKey,
+    Endpoint,
+    EventType,
+    HistoryEntry,
+    Subscriber,
+    Subscription,
+)
+from tests.api_client import client_of
 from tests.deliveries.api.test_tenancy import Tenant, everything_of, move_in
 from tests.deliveries.portal.conftest import Visitor
 
@@ -168,3 +176,7 @@ def test_what_a_visitor_does_is_in_the_history_as_the_portal_s_and_told_to_the_s
     for entry in entries:
         assert (entry.actor_kind, entry.actor_id) == ("portal", ours[Subscriber])
         assert (entry.actor, entry.ip_address) == ("abbas (portal)", "127.0.0.1")
+    key = client_of(ApiKey(name="its own", subscriber=ours.rows[Subscriber]))
+    told = key.get("/api/v1/history/", {"actor_kind": "portal"}).json()["results"]
+    assert len(told) == len(entries)
+    assert {entry["actor"]["name"] for entry in told} == {"abbas"}
