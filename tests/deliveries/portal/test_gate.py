@@ -165,6 +165,7 @@ def test_nothing_is_changed_by_a_get(name: str, ours: Tenant) -> None:
 def test_what_a_visitor_does_is_in_the_history_as_the_portal_s_and_told_to_the_subscriber(
     ours: Tenant,
 ) -> None:
+    key = client_of(ApiKey(name="its own", subscriber=ours.rows[Subscriber]))
     from_now = timezone.now()
     visitor = Visitor(ours.rows[Subscriber])
     endpoint = ours[Endpoint]
@@ -176,7 +177,6 @@ def test_what_a_visitor_does_is_in_the_history_as_the_portal_s_and_told_to_the_s
     for entry in entries:
         assert (entry.actor_kind, entry.actor_id) == ("portal", ours[Subscriber])
         assert (entry.actor, entry.ip_address) == ("abbas (portal)", "127.0.0.1")
-    key = client_of(ApiKey(name="its own", subscriber=ours.rows[Subscriber]))
     told = key.get("/api/v1/history/", {"actor_kind": "portal"}).json()["results"]
     assert len(told) == len(entries)
     assert {entry["actor"]["name"] for entry in told} == {"abbas"}
