@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from deliveries import replays
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, Delivery, Replay
+from deliveries.models import Attempt, DeadLetter, Delivery, Event, Replay
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from subscriptions.portal_access import sign_link
 
@@ -98,7 +98,11 @@ def furnish(subscriber: Subscriber) -> None:
 def fate(delivery: Delivery, state: str, *attempts: tuple[int | None, str]) -> Delivery:
     """Give a delivery a past."""
     now = timezone.now()
-    delivery.state, delivery.attempt_number = state, len(attempts)
+    begun = now - timedelta(minutes=20 * len(attempts))
+    Event.objects.filter(pk=delivery.event_id).update(created_at=begun, occurred_at=begun)
+    mine = Delivery.objects.filter(pk=delivery.pk)
+    mine.update(state="sending", lease_expires_at=now, created_at=begun)
+    delivery.state, delivery.attempt_number, delivery.created_at = state, len(attempts), begun
     delivery.ended_at = now if state in ("delivered", "dead") else None
     delivery.next_attempt_at = now + timedelta(minutes=25) if state == "waiting" else None
     delivery.save()
