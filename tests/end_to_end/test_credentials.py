@@ -20,10 +20,9 @@ from tests.conftest import MakeEndpoint
 from tests.end_to_end.test_deliveries import all_ended
 from tests.processes import Process, wait_until
 from tests.receiver import Answer, Received, Receiver
+from tests.webhooks.sending.behaviours import UNAUTHORIZED, saying, telling_who
 from tests.webhooks.sending.certificates import Authority
 from tests.webhooks.sending.hostile_receiver import HostileReceiver
-from tests.webhooks.sending.test_contract import saying
-from tests.webhooks.sending.test_credentials import REFUSED, telling_who
 from tests.webhooks.sending.token_server import CLIENT, Issuer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,7 +93,7 @@ def test_one_token_serves_many_deliveries_until_it_is_refused(
 def test_without_a_token_an_attempt_fails_and_says_so(
     worker: Process, make_endpoint: MakeEndpoint, receiver: Receiver
 ) -> None:
-    with HostileReceiver(saying(REFUSED)) as token_server:
+    with HostileReceiver(saying(UNAUTHORIZED)) as token_server:
         endpoint = make_endpoint(url=receiver.url())
         endpoint.set_credentials(
             authentication=OAuth2ClientCredentials(token_server.url(), *CLIENT)

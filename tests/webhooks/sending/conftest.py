@@ -1,12 +1,13 @@
 """The senders, each of which must pass every test of the contract."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from typing import Any, Protocol
 
 import pytest
 from kombu.asynchronous import Hub
 
+from tests.webhooks.sending.hostile_receiver import Behaviour
 from webhooks.addresses import AddressPolicy
 from webhooks.sending.credentials import Credentials
 from webhooks.sending.curl_sender import CurlSender
@@ -16,6 +17,11 @@ from webhooks.sending.requests_sender import RequestsSender
 
 LOOPBACK = AddressPolicy.from_strings(allowed_networks=["127.0.0.0/8"], allow_http=True)
 PATIENT = Limits(connect_timeout=10, timeout=20)
+HASTY = Limits(connect_timeout=0.5, timeout=0.5)
+GENEROUS_MS = 5_000
+"""Ten times the hasty limits: enough to tell an exchange that ended from one that went on."""
+FULL_BUFFERS = 30_000_000
+"""More than two sockets hold, and far less than an endless response that is read for long."""
 NAMES = {"receiver.example": ["127.0.0.1"]}
 
 
@@ -27,6 +33,14 @@ class Sender(Protocol):
 
 requests_only = pytest.mark.parametrize("make_sender", ["requests"], indirect=True)
 """For tests of threads: a curl sender has one."""
+curl_only = pytest.mark.parametrize("make_sender", ["curl"], indirect=True)
+"""For tests of HTTP/2, which the other sender does not speak, and of many exchanges at once."""
+
+
+def each(behaviours: Mapping[str, Behaviour]) -> pytest.MarkDecorator:
+    """Run a test with each behaviour of a group."""
+    return pytest.mark.parametrize("behaviour", behaviours.values(), ids=behaviours.keys())
+
 
 MakeSender = Callable[..., Sender]
 Send = Callable[..., Outcome]

@@ -1,14 +1,15 @@
 """A server on loopback that treats each connection as it is told to, however badly."""
 
+import asyncio
 import socket
 import ssl
 import struct
-import threading
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Self
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from tests.webhooks.sending.stream_server import AnyReader, AnyWriter, StreamServer
 
 
 @dataclass(frozen=True)
@@ -27,139 +28,92 @@ class Request:
         return self.line.split(" ")[1]
 
 
-@dataclass
-class Peer:
-    """The receiver's end of one connection."""
+class Reader:
+    """What the client says on one connection."""
 
-    sock: socket.socket
-    number: int
-    """Counts the receiver's connections from 1."""
-    over: threading.Event
-    requests: list[Request]
-    said: int = 0
-    """How many bytes the client's end has taken."""
-    _buffer: bytearray = field(default_factory=bytearray)
+    def __init__(self, stream: AnyReader, requests: list[Request]) -> None:
+        self._stream = stream
+        self._requests = requests
 
-    def read_request(self) -> Request:
-        while b"\r\n\r\n" not in self._buffer:
-            self._receive()
-        head, _, rest = bytes(self._buffer).partition(b"\r\n\r\n")
-        line, *fields = head.decode("latin-1").split("\r\n")
+    async def request(self) -> Request:
+        """Read one to its end, and keep it for the test."""
+        head = (await self._stream.readuntil(b"\r\n\r\n")).decode("latin-1")
+        line, *fields = head.removesuffix("\r\n\r\n").split("\r\n")
         headers = [
             (name.lower(), value.strip())
             for name, _, value in (field.partition(":") for field in fields)
         ]
         length = int(dict(headers).get("content-length", "0"))
-        self._buffer[:] = rest
-        while len(self._buffer) < length:
-            self._receive()
-        request = Request(line, headers, bytes(self._buffer[:length]))
-        del self._buffer[:length]
-        self.requests.append(request)
+        request = Request(line, headers, await self._stream.readexactly(length))
+        self._requests.append(request)
         return request
 
-    def say(self, data: bytes) -> None:
-        self.sock.sendall(data)
-        self.said += len(data)
+    async def bytes(self, count: int) -> bytes:
+        return await self._stream.readexactly(count)
 
-    def drip(self, data: Iterable[int], pause: float = 0.05) -> None:
+
+class Writer:
+    """The receiver's way to speak to the client on one connection."""
+
+    def __init__(self, stream: AnyWriter, number: int) -> None:
+        self.number = number
+        """Counts the receiver's connections from 1."""
+        self.said = 0
+        """How many bytes the client's end has taken."""
+        self._stream = stream
+
+    @property
+    def peer_certificate(self) -> dict[str, Any]:
+        """What the client showed of itself in the TLS handshake; empty if nothing."""
+        return self._stream.get_extra_info("peercert") or {}
+
+    async def say(self, data: bytes) -> None:
+        self._stream.write(data)
+        await self._stream.drain()
+        self.said += len(data)
+        # A client that takes all at once would keep every other connection waiting.
+        await asyncio.sleep(0)
+
+    async def drip(self, data: Iterable[int], pause: float = 0.05) -> None:
         """Send byte by byte, always in time for a client that only times each read."""
         for byte in data:
-            self.say(bytes([byte]))
-            if self.over.wait(pause):
-                return
+            await self.say(bytes([byte]))
+            await asyncio.sleep(pause)
 
     def reset(self) -> None:
         """Break the connection off, as a host that crashed does."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.sock.close()
-
-    def wait(self) -> None:
-        """Say nothing and keep the connection open until the test is over."""
-        self.over.wait()
-
-    def _receive(self) -> None:
-        data = self.sock.recv(65_536)
-        if not data:
-            raise ConnectionError("the client has closed the connection")
-        self._buffer += data
+        sock = self._stream.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._stream.transport.abort()
 
 
-Behaviour = Callable[[Peer], object]
+Behaviour = Callable[[Reader, Writer], Awaitable[object]]
 
 
-class HostileReceiver:
-    """Runs a behaviour, in a thread, for each connection that is made to it."""
+class HostileReceiver(StreamServer):
+    """Runs a behaviour for each connection that is made to it, and closes it without a farewell."""
 
     def __init__(
         self, behaviour: Behaviour, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
     ) -> None:
+        super().__init__(host=host, tls=tls)
         self.requests: list[Request] = []
-        self.peers: list[Peer] = []
+        self.writers: list[Writer] = []
+        """One for each connection, once its TLS handshake is over."""
         self._behaviour = behaviour
-        self._tls = tls
-        self._over = threading.Event()
-        self._clients: list[tuple[str, int]] = []
-        self._accepted = threading.Condition()
-        self._socks: list[socket.socket] = []
-        self._listener = socket.create_server((host, 0))
-        self._acceptor = threading.Thread(target=self._accept)
-        self._servers: list[threading.Thread] = []
-        self.host, self.port = self._listener.getsockname()
 
-    def url(self, path: str = "/hook", *, host: str | None = None) -> str:
-        scheme = "https" if self._tls else "http"
-        return f"{scheme}://{host or self.host}:{self.port}{path}"
+    def url(self, path: str = "/hook", *, host: str | None = None, scheme: str = "") -> str:
+        return f"{scheme or self.scheme}://{host or self.host}:{self.port}{path}"
 
-    def connections(self) -> int:
-        """How many have been made so far.
+    async def serve(self, reader: AnyReader, writer: AnyWriter) -> None:
+        self.writers.append(Writer(writer, len(self.writers) + 1))
+        await self._behaviour(Reader(reader, self.requests), self.writers[-1])
 
-        They are accepted in order: once our own is in, all that came before it have been counted.
-        """
-        with socket.create_connection((self.host, self.port), timeout=10) as probe, self._accepted:
-            ours = probe.getsockname()
-            assert self._accepted.wait_for(lambda: ours in self._clients, timeout=10)
-            self._clients.remove(ours)
-            return len(self._clients)
 
-    def __enter__(self) -> Self:
-        self._acceptor.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._acceptor.join()
-        self._listener.close()
-        for sock in self._socks:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-        for thread in self._servers:
-            thread.join()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                sock, client = self._listener.accept()
-                with self._accepted:
-                    self._clients.append(client)
-                    number = len(self._clients)
-                    self._accepted.notify_all()
-                sock.settimeout(30)
-                self._socks.append(sock)
-                self._servers.append(threading.Thread(target=self._serve, args=(sock, number)))
-                self._servers[-1].start()
-
-    def _serve(self, sock: socket.socket, number: int) -> None:
-        with suppress(OSError), sock:
-            if self._tls:
-                sock = self._tls.wrap_socket(sock, server_side=True)
-                self._socks.append(sock)
-            with sock:
-                self.peers.append(Peer(sock, number, self._over, self.requests))
-                self._behaviour(self.peers[-1])
+@contextmanager
+def deaf_address(host: str, port: int = 0) -> Iterator[int]:
+    """A port on which connections are neither accepted nor refused: its queue is full."""
+    with socket.create_server((host, port), backlog=0) as listener:
+        address = listener.getsockname()
+        with socket.create_connection(address):
+            yield address[1]

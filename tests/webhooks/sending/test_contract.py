@@ -1,85 +1,39 @@
 """What every sender promises, whatever the endpoint does."""
 
-import gzip
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import repeat
+from collections.abc import Callable
 from pathlib import Path
 from time import sleep
 
 import pytest
 
+from tests.webhooks.sending import misbehaviours
+from tests.webhooks.sending.behaviours import (
+    CHUNKED,
+    OK,
+    always_saying,
+    answer,
+    dripping,
+    kept_alive,
+    saying,
+    slowly,
+    waits,
+)
 from tests.webhooks.sending.certificates import Authority
-from tests.webhooks.sending.conftest import MakeSender, Send, requests_only
-from tests.webhooks.sending.hostile_receiver import Behaviour, HostileReceiver, Peer
+from tests.webhooks.sending.conftest import (
+    FULL_BUFFERS,
+    GENEROUS_MS,
+    HASTY,
+    MakeSender,
+    Send,
+    each,
+    requests_only,
+)
+from tests.webhooks.sending.hostile_receiver import Behaviour, HostileReceiver, deaf_address
 from webhooks.addresses import AddressPolicy
 from webhooks.sending.outcome import Limits, OutcomeKind, OutgoingRequest, Timings
-
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-HASTY = Limits(connect_timeout=0.5, timeout=0.5)
-FULL_BUFFERS = 30_000_000
-"""More than two sockets hold, and far less than an endless response that is read for long."""
-GENEROUS_MS = 5_000
-"""Ten times the hasty limits: enough to tell an exchange that ended from one that went on."""
-
-
-def saying(*data: bytes) -> Behaviour:
-    """Answer one request so, and close."""
-
-    def behave(peer: Peer) -> None:
-        peer.read_request()
-        for piece in data:
-            peer.say(piece)
-
-    return behave
-
-
-def forever(data: bytes, *, after: bytes = b"") -> Behaviour:
-    """Answer one request with something that never ends."""
-
-    def behave(peer: Peer) -> None:
-        peer.read_request()
-        peer.say(after)
-        for piece in repeat(data):
-            peer.say(piece)
-
-    return behave
-
-
-def dripping(data: bytes, *, after: bytes = b"") -> Behaviour:
-    """Answer one request with a byte now and then, for far longer than anybody waits."""
-
-    def behave(peer: Peer) -> None:
-        peer.read_request()
-        peer.say(after)
-        peer.drip(data * 1000)
-
-    return behave
-
-
-def kept_alive(peer: Peer) -> None:
-    """Answer every request as it should be."""
-    while True:
-        peer.read_request()
-        peer.say(OK)
-
-
-def half_a_status_line(peer: Peer) -> None:
-    peer.read_request()
-    peer.say(b"HTTP/1.1 20")
-    peer.wait()
-
-
-@contextmanager
-def deaf_address(host: str, port: int = 0) -> Iterator[int]:
-    """A port on which connections are neither accepted nor refused: its queue is full."""
-    with socket.create_server((host, port), backlog=0) as listener:
-        address = listener.getsockname()
-        with socket.create_connection(address):
-            yield address[1]
 
 
 class TestRequest:
@@ -179,14 +133,10 @@ class TestRequest:
             assert "x-b" not in outcome.error
             assert receiver.connections() == 0
 
-    def test_cookies_are_not_sent_back(self, make_sender: MakeSender) -> None:
+    @each(misbehaviours.COOKIES)
+    def test_cookies_are_not_sent_back(self, make_sender: MakeSender, behaviour: Behaviour) -> None:
         sender = make_sender()
-
-        def behave(peer: Peer) -> None:
-            while peer.read_request():
-                peer.say(OK.replace(b"\r\n\r\n", b"\r\nSet-Cookie: a=b; Max-Age=9\r\n\r\n"))
-
-        with HostileReceiver(behave) as receiver:
+        with HostileReceiver(behaviour) as receiver:
             for _ in range(2):
                 sender.send(OutgoingRequest(receiver.url(), {}, b"{}"))
             sender.close()
@@ -203,8 +153,7 @@ class TestStatus:
 
     @pytest.mark.parametrize("status", [400, 401, 404, 410, 413, 429, 500, 503, 599, 999])
     def test_any_other_status_is_rejected(self, send: Send, status: int) -> None:
-        answer = b"HTTP/1.1 %d Oh\r\nContent-Length: 4\r\n\r\nwhy?" % status
-        with HostileReceiver(saying(answer)) as receiver:
+        with HostileReceiver(saying(answer(status, b"why?"))) as receiver:
             outcome = send(receiver.url())
         assert outcome.kind is OutcomeKind.REJECTED
         assert (outcome.status, outcome.response_body) == (status, "why?")
@@ -213,18 +162,16 @@ class TestStatus:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_a_redirect_is_not_followed(self, send: Send, status: int) -> None:
         with HostileReceiver(saying(OK)) as elsewhere:
-            head = b"HTTP/1.1 %d Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n"
-            answer = head % (status, elsewhere.url().encode())
-            with HostileReceiver(saying(answer)) as receiver:
+            behaviour = misbehaviours.pointing(status, "Location", elsewhere.url())
+            with HostileReceiver(behaviour) as receiver:
                 outcome = send(receiver.url())
             assert outcome.kind is OutcomeKind.REDIRECTED
             assert outcome.status == status
             assert elsewhere.connections() == 0
 
-    @pytest.mark.parametrize("location", [b"http://[", b"\xff\xfe://", b"//\\x", b"http://:0x/"])
-    def test_a_redirect_to_nonsense_is_a_redirect(self, send: Send, location: bytes) -> None:
-        answer = b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % location
-        with HostileReceiver(saying(answer)) as receiver:
+    @each(misbehaviours.REDIRECTS_TO_NONSENSE)
+    def test_a_redirect_to_nonsense_is_a_redirect(self, send: Send, behaviour: Behaviour) -> None:
+        with HostileReceiver(behaviour) as receiver:
             assert send(receiver.url()).kind is OutcomeKind.REDIRECTED
 
     def test_304_is_redirected(self, send: Send) -> None:
@@ -233,8 +180,7 @@ class TestStatus:
 
     @pytest.mark.parametrize("status", [429, 503])
     def test_the_wait_that_it_asks_for_is_told(self, send: Send, status: int) -> None:
-        answer = b"HTTP/1.1 %d No\r\nRetry-After: 120\r\nContent-Length: 0\r\n\r\n" % status
-        with HostileReceiver(saying(answer)) as receiver:
+        with HostileReceiver(saying(answer(status, b"", b"Retry-After: 120"))) as receiver:
             assert send(receiver.url()).retry_after == 120.0
 
     @pytest.mark.parametrize(
@@ -252,57 +198,29 @@ class TestStatus:
         assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
         assert outcome.response_body == "ok"
 
-    def test_switching_protocols_is_no_success(self, send: Send) -> None:
-        answer = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n"
-        with HostileReceiver(saying(answer)) as receiver:
+    @each(misbehaviours.SWITCHES_PROTOCOLS)
+    def test_switching_protocols_is_no_success(self, send: Send, behaviour: Behaviour) -> None:
+        with HostileReceiver(behaviour) as receiver:
             assert send(receiver.url()).kind is OutcomeKind.RESPONSE_INVALID
 
 
 class TestHead:
-    @pytest.mark.parametrize(
-        "answer",
-        [
-            b"SSH-2.0-OpenSSH_9.6\r\n",
-            b"\0\1\2\3\4\5\6\7\r\n\r\n",
-            b"<html>\n",
-            b"HTTP/1.1 abc OK\r\n\r\n",
-            b"HTTP/1.1\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nno header at all\r\nContent-Length: 0\r\n\r\n",
-        ],
-    )
-    def test_what_is_not_http_is_invalid(self, send: Send, answer: bytes) -> None:
-        with HostileReceiver(saying(answer)) as receiver:
+    @each(misbehaviours.NOT_HTTP)
+    def test_what_is_not_http_is_invalid(self, send: Send, behaviour: Behaviour) -> None:
+        with HostileReceiver(behaviour) as receiver:
             outcome = send(receiver.url())
         assert (outcome.kind, outcome.status) == (OutcomeKind.RESPONSE_INVALID, None)
         assert outcome.error
 
-    @pytest.mark.parametrize(
-        "behaviour",
-        [
-            saying(b"HTTP/1.1 200 OK\r\nX: %s\r\n\r\n" % (b"x" * 200_000)),
-            saying(b"HTTP/1.1 200 OK\r\n", b"X-Header: 1\r\n" * 10_000, b"\r\n"),
-            saying(b"HTTP/1.1 200 OK\r\n", b"X: %s\r\n" % (b"x" * 50_000) * 10, b"\r\n"),
-            forever(b"x", after=b"HTTP/1.1 200 "),
-            forever(b"X" * 1000, after=b"HTTP/1.1 200 OK\r\n"),
-            forever(b"X: 1\r\n" * 100, after=b"HTTP/1.1 200 OK\r\n"),
-            forever(b"HTTP/1.1 100 Continue\r\n\r\n"),
-            forever(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-        ],
-        ids=[
-            "long header",
-            "10,000 headers",
-            "long headers",
-            "endless status line",
-            "endless header",
-            "endless headers",
-            "endless 100",
-            "endless 103",
-        ],
+    @each(
+        misbehaviours.HEADS_TOO_LONG
+        | misbehaviours.HEADS_WITHOUT_END
+        | misbehaviours.INTERIM_RESPONSES_WITHOUT_END
     )
     def test_a_head_over_the_limits_is_cut(self, send: Send, behaviour: Behaviour) -> None:
         with HostileReceiver(behaviour) as receiver:
             assert send(receiver.url()).kind is OutcomeKind.RESPONSE_INVALID
-        assert receiver.peers[0].said < FULL_BUFFERS
+        assert receiver.writers[0].said < FULL_BUFFERS
 
     def test_the_log_does_not_tell_the_url_of_one_that_is_malformed(
         self, send: Send, caplog: pytest.LogCaptureFixture
@@ -321,70 +239,33 @@ class TestHead:
 
 class TestBody:
     def test_the_beginning_is_kept(self, send: Send) -> None:
-        answer = b"HTTP/1.1 500 Oh\r\nContent-Length: 10000\r\n\r\n" + b"x" * 10_000
-        with HostileReceiver(saying(answer)) as receiver:
+        with HostileReceiver(saying(answer(500, b"x" * 10_000))) as receiver:
             assert send(receiver.url()).response_body == "x" * 4096
 
     def test_a_chunked_one_is_put_together(self, send: Send) -> None:
-        answer = (
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nHi\r\n1\r\n!\r\n0\r\n\r\n"
-        )
-        with HostileReceiver(saying(answer)) as receiver:
+        with HostileReceiver(saying(CHUNKED + b"2\r\nHi\r\n1\r\n!\r\n0\r\n\r\n")) as receiver:
             assert send(receiver.url()).response_body == "Hi!"
 
     @pytest.mark.parametrize("status", [200, 302, 500])
-    @pytest.mark.parametrize(
-        ("after", "data"),
-        [
-            (b"Content-Length: 1099511627776\r\n\r\n", b"x" * 10_000),
-            (b"\r\n", b"x" * 10_000),
-            (b"Transfer-Encoding: chunked\r\n\r\n", b"1000\r\n" + b"x" * 0x1000 + b"\r\n"),
-            (b"Transfer-Encoding: chunked\r\n\r\n", b"1;" + b"x" * 1000 + b"\r\nx\r\n"),
-            (b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 10_000),
-            (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: x\r\n"),
-        ],
-        ids=["by length", "by close", "chunked", "chunk extensions", "one extension", "trailers"],
-    )
-    def test_an_endless_one_is_cut(
-        self, send: Send, status: int, after: bytes, data: bytes
-    ) -> None:
-        head = b"HTTP/1.1 %d X\r\n" % status
-        with HostileReceiver(forever(data, after=head + after)) as receiver:
+    @pytest.mark.parametrize("sentence", misbehaviours.bodies_without_end(200))
+    def test_an_endless_one_is_cut(self, send: Send, status: int, sentence: str) -> None:
+        with HostileReceiver(misbehaviours.bodies_without_end(status)[sentence]) as receiver:
             outcome = send(receiver.url())
         assert outcome.status == status
         assert outcome.response_body.strip("x") == ""
-        assert receiver.peers[0].said < FULL_BUFFERS
+        assert receiver.writers[0].said < FULL_BUFFERS
 
-    @pytest.mark.parametrize(
-        "answer",
-        [
-            b"Content-Length: 100\r\n\r\nok",
-            b"Content-Length: 2\r\n\r\nok, and more than was promised",
-            b"Content-Length: nonsense\r\n\r\nok",
-            b"Content-Length: -1\r\n\r\nok",
-            b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\nnonsense\r\n",
-            b"Transfer-Encoding: chunked\r\n\r\n2\r\nok",
-            b"Transfer-Encoding: nonsense\r\n\r\nok",
-        ],
-    )
-    def test_a_broken_one_leaves_the_status_as_it_is(self, send: Send, answer: bytes) -> None:
-        with HostileReceiver(saying(b"HTTP/1.1 200 OK\r\n" + answer)) as receiver:
-            assert send(receiver.url()).kind is OutcomeKind.DELIVERED
-
-    def test_a_compressed_one_is_not_unpacked(self, send: Send) -> None:
-        bomb = gzip.compress(bytes(50_000_000))
-        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(
-            bomb
-        )
-        with HostileReceiver(saying(head, bomb)) as receiver:
+    @each(misbehaviours.BROKEN_BODIES)
+    def test_a_broken_one_leaves_the_status_as_it_is(
+        self, send: Send, behaviour: Behaviour
+    ) -> None:
+        with HostileReceiver(behaviour) as receiver:
             outcome = send(receiver.url())
-        assert outcome.kind is OutcomeKind.DELIVERED
-        assert outcome.response_body[:2] == "\x1f\N{REPLACEMENT CHARACTER}"
+        assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
 
-    def test_whatever_it_is_postgresql_can_store_it(self, send: Send) -> None:
-        body = b"a\0b\xff\xfe\xed\xa0\x80z"
-        head = b"HTTP/1.1 500 \xff\r\nContent-Length: %d\r\n\r\n" % len(body)
-        with HostileReceiver(saying(head, body)) as receiver:
+    @each(misbehaviours.UNSTORABLE)
+    def test_whatever_it_is_postgresql_can_store_it(self, send: Send, behaviour: Behaviour) -> None:
+        with HostileReceiver(behaviour) as receiver:
             outcome = send(receiver.url())
         assert (outcome.response_body[0], outcome.response_body[-1]) == ("a", "z")
         for text in (outcome.response_body, outcome.error):
@@ -393,18 +274,7 @@ class TestBody:
 
 
 class TestDeadline:
-    @pytest.mark.parametrize(
-        "behaviour",
-        [
-            Peer.wait,
-            half_a_status_line,
-            dripping(b"HTTP/1.1 200 OK"),
-            dripping(b"x", after=b"HTTP/1.1 200 OK\r\nX: "),
-            dripping(b"X: 1\r\n", after=b"HTTP/1.1 200 OK\r\n"),
-            dripping(b"HTTP/1.1 103 Early Hints\r\n\r\n"),
-        ],
-        ids=["silence", "half a status line", "status line", "header", "headers", "interim"],
-    )
+    @each(misbehaviours.DRIPPING_HEADS)
     def test_a_head_that_does_not_come_in_time_is_timed_out(
         self, send: Send, behaviour: Behaviour
     ) -> None:
@@ -414,54 +284,36 @@ class TestDeadline:
         assert outcome.duration_ms < GENEROUS_MS
 
     @pytest.mark.parametrize("status", [200, 500])
-    @pytest.mark.parametrize(
-        ("after", "data"),
-        [
-            (b"Content-Length: 10000\r\n\r\n", b"x"),
-            (b"\r\n", b"x"),
-            (b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
-            (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", b"Trailer: x\r\n"),
-        ],
-        ids=["by length", "by close", "chunked", "trailers"],
-    )
+    @pytest.mark.parametrize("sentence", misbehaviours.dripping_bodies(200))
     def test_a_body_that_drips_is_left_and_the_status_stands(
-        self, send: Send, status: int, after: bytes, data: bytes
+        self, send: Send, status: int, sentence: str
     ) -> None:
-        head = b"HTTP/1.1 %d X\r\n" % status
-        with HostileReceiver(dripping(data, after=head + after)) as receiver:
+        with HostileReceiver(misbehaviours.dripping_bodies(status)[sentence]) as receiver:
             outcome = send(receiver.url(), limits=HASTY)
         assert outcome.status == status
         assert outcome.response_body.strip("x") == ""
         assert outcome.duration_ms < GENEROUS_MS
 
     def test_a_receiver_that_does_not_read_is_timed_out(self, send: Send) -> None:
-        with HostileReceiver(Peer.wait) as receiver:
+        with HostileReceiver(waits) as receiver:
             outcome = send(receiver.url(), body=bytes(20_000_000), limits=HASTY)
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.duration_ms < GENEROUS_MS
 
     def test_it_starts_anew_on_a_connection_used_before(self, make_sender: MakeSender) -> None:
         sender = make_sender(limits=Limits(timeout=1.5))
-
-        def behave(peer: Peer) -> None:
-            while peer.read_request():
-                peer.over.wait(0.5)
-                peer.say(OK)
-
-        with HostileReceiver(behave) as receiver:
+        with HostileReceiver(slowly(OK, seconds=0.5)) as receiver:
             request = OutgoingRequest(receiver.url(), {}, b"{}")
             kinds = [sender.send(request).kind for _ in range(4)]
             assert kinds == [OutcomeKind.DELIVERED] * 4
             assert receiver.connections() == 1
 
-    def test_it_holds_on_a_connection_used_before(self, make_sender: MakeSender) -> None:
+    @each(misbehaviours.ONCE_AND_THEN_DRIPS)
+    def test_it_holds_on_a_connection_used_before(
+        self, make_sender: MakeSender, behaviour: Behaviour
+    ) -> None:
         sender = make_sender(limits=HASTY)
-
-        def behave(peer: Peer) -> None:
-            saying(OK)(peer)
-            dripping(b"HTTP/1.1 200 OK")(peer)
-
-        with HostileReceiver(behave) as receiver:
+        with HostileReceiver(behaviour) as receiver:
             request = OutgoingRequest(receiver.url(), {}, b"{}")
             assert sender.send(request).kind is OutcomeKind.DELIVERED
             assert sender.send(request).kind is OutcomeKind.TIMED_OUT
@@ -507,50 +359,36 @@ class TestConnection:
         self, make_sender: MakeSender, length: int, connections: int
     ) -> None:
         sender = make_sender(limits=Limits(max_header_bytes=16_384, max_response_bytes=65_536))
-        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + bytes(length)
-
-        def behave(peer: Peer) -> None:
-            while peer.read_request():
-                peer.say(answer)
-
-        with HostileReceiver(behave) as receiver:
+        with HostileReceiver(always_saying(answer(200, bytes(length)))) as receiver:
             request = OutgoingRequest(receiver.url(), {}, b"{}")
             for _ in range(2):
                 assert sender.send(request).kind is OutcomeKind.DELIVERED
             assert receiver.connections() == connections
 
-    def test_what_comes_unasked_is_no_answer(self, make_sender: MakeSender) -> None:
+    @each(misbehaviours.UNASKED)
+    def test_what_comes_unasked_is_no_answer(
+        self, make_sender: MakeSender, behaviour: Behaviour
+    ) -> None:
         sender = make_sender()
-
-        def behave(peer: Peer) -> None:
-            while peer.read_request():
-                peer.say(OK + OK.replace(b"200", b"500"))
-
-        with HostileReceiver(behave) as receiver:
+        with HostileReceiver(behaviour) as receiver:
             request = OutgoingRequest(receiver.url(), {}, b"{}")
             assert [sender.send(request).status for _ in range(3)] == [200, 200, 200]
 
     @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
-    @pytest.mark.parametrize("reads", [True, False], ids=["after the request", "before it"])
+    @each(misbehaviours.CLOSED_WHILE_IDLE)
     def test_one_that_was_closed_while_idle_costs_nothing(
-        self, make_sender: MakeSender, authority: Authority, reads: bool, secure: bool
+        self, make_sender: MakeSender, authority: Authority, behaviour: Behaviour, secure: bool
     ) -> None:
         sender = make_sender(ca_bundle=str(authority.bundle))
-
-        def behave(peer: Peer) -> None:
-            saying(OK)(peer)
-            if peer.number == 1 and reads:
-                peer.read_request()
-
         tls = authority.server_context("receiver.example") if secure else None
-        with HostileReceiver(behave, tls=tls) as receiver:
+        with HostileReceiver(behaviour, tls=tls) as receiver:
             request = OutgoingRequest(receiver.url(host="receiver.example"), {}, b"{}")
             kinds = [sender.send(request).kind for _ in range(2)]
             assert kinds == [OutcomeKind.DELIVERED] * 2
             assert receiver.connections() == 2
 
     def test_a_new_one_that_is_closed_is_not_tried_again(self, send: Send) -> None:
-        with HostileReceiver(Peer.read_request) as receiver:
+        with HostileReceiver(misbehaviours.reads_and_closes) as receiver:
             outcome = send(receiver.url())
             assert outcome.kind is OutcomeKind.CONNECTION_FAILED
             assert receiver.connections() == 1
@@ -737,22 +575,18 @@ class TestTLS:
         assert outcome.kind is OutcomeKind.TLS_FAILED
 
     def test_a_receiver_that_speaks_none_is_a_failure(self, send: Send) -> None:
-        with HostileReceiver(
-            lambda peer: peer.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        ) as receiver:
-            url = receiver.url(host="receiver.example").replace("http:", "https:")
+        with HostileReceiver(misbehaviours.answers_a_handshake_in_the_clear) as receiver:
+            url = receiver.url(host="receiver.example", scheme="https")
             assert send(url).kind is OutcomeKind.TLS_FAILED
 
     def test_a_handshake_that_never_ends_is_timed_out(self, send: Send) -> None:
-        with HostileReceiver(Peer.wait) as receiver:
-            url = receiver.url(host="receiver.example").replace("http:", "https:")
+        with HostileReceiver(waits) as receiver:
+            url = receiver.url(host="receiver.example", scheme="https")
             outcome = send(url, limits=HASTY)
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.duration_ms < GENEROUS_MS
 
-    @pytest.mark.parametrize(
-        "behaviour", [Peer.wait, dripping(b"HTTP/1.1 200 OK")], ids=["silence", "drip"]
-    )
+    @each({"silence": waits, "drip": dripping(b"HTTP/1.1 200 OK")})
     def test_the_deadline_holds(
         self, send: Send, authority: Authority, behaviour: Behaviour
     ) -> None:
@@ -770,12 +604,7 @@ DELAY_MS = 190
 """A little less than the delay, as clocks are rounded."""
 
 
-def slowly_answered(peer: Peer) -> None:
-    """Answer every request after a while."""
-    while True:
-        peer.read_request()
-        sleep(DELAY)
-        peer.say(OK)
+slowly_answered = slowly(OK, seconds=DELAY)
 
 
 def slowly_found(host: str) -> list[str]:
@@ -823,7 +652,7 @@ class TestTimings:
         assert at_least(timings.first_byte, DELAY_MS)
 
     def test_what_is_known_when_the_time_is_up_is_kept(self, send: Send) -> None:
-        with HostileReceiver(Peer.wait) as receiver:
+        with HostileReceiver(waits) as receiver:
             outcome = send(receiver.url(host="receiver.example"), limits=HASTY)
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert at_least(outcome.timings.dns, 0)
@@ -831,7 +660,7 @@ class TestTimings:
         assert (outcome.timings.tls, outcome.timings.first_byte) == (None, None)
 
     def test_a_handshake_that_did_not_end_has_no_time(self, send: Send) -> None:
-        with HostileReceiver(Peer.wait) as receiver:
+        with HostileReceiver(waits) as receiver:
             url = receiver.url(host="receiver.example").replace("http:", "https:")
             timings = send(url, limits=HASTY).timings
         assert at_least(timings.connect, 0)
@@ -846,7 +675,7 @@ class TestTimings:
     def test_a_connection_that_is_closed_without_a_response_has_no_first_byte(
         self, send: Send
     ) -> None:
-        with HostileReceiver(Peer.read_request) as receiver:
+        with HostileReceiver(saying()) as receiver:
             timings = send(receiver.url()).timings
         assert timings == Timings(connect=timings.connect)
 

@@ -1,6 +1,5 @@
 """What every sender promises of the credentials that a request carries."""
 
-import json
 import ssl
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,40 +8,40 @@ from threading import Barrier
 
 import pytest
 
+from tests.webhooks.sending.behaviours import (
+    HEAD,
+    OK,
+    UNAUTHORIZED,
+    answer,
+    dripping,
+    echo,
+    kept_alive,
+    saying,
+    slowly,
+    telling_who,
+    waits,
+)
 from tests.webhooks.sending.certificates import Authority
 from tests.webhooks.sending.conftest import (
+    GENEROUS_MS,
+    HASTY,
     PATIENT,
     HubSender,
     MakeSender,
     Send,
+    curl_only,
+    each,
     requests_only,
 )
-from tests.webhooks.sending.hostile_receiver import Behaviour, HostileReceiver, Peer
-from tests.webhooks.sending.test_contract import (
-    GENEROUS_MS,
-    HASTY,
-    OK,
-    dripping,
-    kept_alive,
-    saying,
+from tests.webhooks.sending.hostile_receiver import Behaviour, HostileReceiver, Reader, Writer
+from tests.webhooks.sending.misbehaviours import (
+    GOES_WITHOUT_AN_ANSWER,
+    NO_TOKENS,
+    NOT_HTTP,
 )
-from tests.webhooks.sending.test_curl_sender import curl_only
 from tests.webhooks.sending.token_server import CLIENT, Issuer
 from webhooks.sending.credentials import ClientCertificate, ClientCredentials, Credentials
 from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest
-
-REFUSED = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\n\r\n"
-
-
-def answer(status: int, body: bytes) -> bytes:
-    return b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(body), body)
-
-
-def echo(peer: Peer) -> None:
-    """Answer every request with its own headers."""
-    while True:
-        request = peer.read_request()
-        peer.say(answer(200, "\n".join(f"{n}: {v}" for n, v in request.headers).encode()))
 
 
 class TestHeaders:
@@ -147,9 +146,10 @@ class TestToken:
     def test_one_that_is_refused_is_thrown_away(
         self, make_sender: MakeSender, token_server: HostileReceiver
     ) -> None:
-        def refuse_the_first(peer: Peer) -> None:
-            while request := peer.read_request():
-                peer.say(REFUSED if request.header("authorization") == "Bearer token-1-" else OK)
+        async def refuse_the_first(reader: Reader, writer: Writer) -> None:
+            while request := await reader.request():
+                refused = request.header("authorization") == "Bearer token-1-"
+                await writer.say(UNAUTHORIZED if refused else OK)
 
         sender = make_sender()
         with HostileReceiver(refuse_the_first) as receiver:
@@ -180,28 +180,26 @@ class TestToken:
         assert "token-1-" not in outcome.response_body
 
     @pytest.mark.parametrize(
-        ("behaviour", "reason"),
+        ("sentence", "reason"),
         [
-            (saying(answer(500, b"oops")), "answered 500 Internal Server Error"),
-            (saying(answer(400, b'{"error": "invalid_scope"}')), "(invalid_scope)"),
-            (saying(answer(400, b'{"error": "my secret"}')), "answered 400 Bad Request"),
-            (saying(answer(302, b"")), "which is not followed"),
-            (saying(answer(200, b"<html>")), "no access_token"),
-            (saying(answer(200, b"[" * 30_000)), "no access_token"),
-            (saying(answer(200, b'{"access_token": "a\\r\\nb: c"}')), "no access_token"),
-            (saying(answer(200, b'{"access_token": 5}')), "no access_token"),
-            (saying(answer(200, b'{"access_token": "%s"}' % (b"x" * 40_000))), "no access_token"),
-            (
-                saying(answer(200, b'{"access_token": "t", "token_type": "mac"}')),
-                "no bearer token",
-            ),
-            (saying(b"SSH-2.0-OpenSSH_9.6\r\n"), "not HTTP"),
-            (lambda peer: peer.read_request(), "connection"),
+            ("issues no token but a fault of its own", "answered 500 Internal Server Error"),
+            ("issues no token and tells why", "(invalid_scope)"),
+            ("issues no token and tells the secret", "answered 400 Bad Request"),
+            ("issues no token but a redirect", "which is not followed"),
+            ("issues HTML for a token", "no access_token"),
+            ("issues brackets without end for a token", "no access_token"),
+            ("issues a token that splits a header", "no access_token"),
+            ("issues a number for a token", "no access_token"),
+            ("issues a token of 40 kB", "no access_token"),
+            ("issues a token of another type", "no bearer token"),
+            ("greets as an SSH server", "not HTTP"),
+            ("closes after the request", "connection"),
         ],
     )
     def test_without_one_the_endpoint_is_not_asked(
-        self, send: Send, behaviour: Behaviour, reason: str
+        self, send: Send, sentence: str, reason: str
     ) -> None:
+        behaviour = (NO_TOKENS | NOT_HTTP | GOES_WITHOUT_AN_ANSWER)[sentence]
         with HostileReceiver(saying(OK)) as receiver:
             with HostileReceiver(behaviour) as broken:
                 outcome = send(receiver.url(), credentials=by_token(broken.url()))
@@ -234,11 +232,7 @@ class TestToken:
         assert outcome.kind is OutcomeKind.AUTHORIZATION_FAILED
         assert "resolves to an address in a private network" in outcome.error
 
-    @pytest.mark.parametrize(
-        "behaviour",
-        [Peer.wait, dripping(b"x", after=b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n")],
-        ids=["silence", "dripping"],
-    )
+    @each({"silence": waits, "drip": dripping(b"x", after=HEAD + b"Content-Length: 9000\r\n\r\n")})
     def test_it_must_come_in_time(self, send: Send, behaviour: Behaviour) -> None:
         with HostileReceiver(behaviour) as slow:
             outcome = send("http://127.0.0.1:9/", credentials=by_token(slow.url()), limits=HASTY)
@@ -247,14 +241,9 @@ class TestToken:
 
     def test_what_it_takes_is_taken_off_the_time_of_the_exchange(self, send: Send) -> None:
         """The lease of the delivery covers one timeout, not two."""
-
-        def slow_issuer(peer: Peer) -> None:
-            peer.read_request()
-            peer.over.wait(0.6)
-            peer.say(answer(200, b'{"access_token": "t"}'))
-
+        slow_issuer = slowly(answer(200, b'{"access_token": "t"}'), seconds=0.6)
         limits = Limits(connect_timeout=2.4, timeout=2.4)
-        with HostileReceiver(Peer.wait) as silent, HostileReceiver(slow_issuer) as tokens:
+        with HostileReceiver(waits) as silent, HostileReceiver(slow_issuer) as tokens:
             outcome = send(silent.url(), credentials=by_token(tokens.url()), limits=limits)
         assert outcome.kind is OutcomeKind.TIMED_OUT
         assert outcome.duration_ms < 2200
@@ -281,7 +270,7 @@ class TestToken:
         sender = make_sender(limits=PATIENT)
         assert isinstance(sender, HubSender)
         ended: list[Outcome] = []
-        with HostileReceiver(kept_alive) as receiver, HostileReceiver(Peer.wait) as silent:
+        with HostileReceiver(kept_alive) as receiver, HostileReceiver(waits) as silent:
             waiting = OutgoingRequest(receiver.url(), {}, b"{}", by_token(silent.url()))
             sender.sender.start(waiting, ended.append)
             assert sender.send(OutgoingRequest(receiver.url(), {}, b"{}")).status == 200
@@ -305,16 +294,6 @@ class TestToken:
                 assert list(threads.map(send, range(8))) == [200] * 8
             sender.close()
         assert len(token_server.requests) == 1
-
-
-def telling_who(peer: Peer) -> None:
-    """Answer every request with the common name of the client's certificate."""
-    assert isinstance(peer.sock, ssl.SSLSocket)
-    while True:
-        peer.read_request()
-        shown = peer.sock.getpeercert() or {}
-        names = [value for [(_, value)] in shown.get("subject", ())]
-        peer.say(answer(200, json.dumps(names).encode()))
 
 
 class TestClientCertificate:

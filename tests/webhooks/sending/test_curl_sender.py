@@ -1,26 +1,30 @@
 """What the curl sender promises beside the contract: many exchanges at once on one loop."""
 
 import os
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from enum import IntEnum
 from typing import Any
 
 import pytest
 
+from tests.webhooks.sending import http_2
+from tests.webhooks.sending.behaviours import kept_alive, waits
 from tests.webhooks.sending.certificates import Authority
-from tests.webhooks.sending.conftest import LOOPBACK, PATIENT, HubSender, MakeSender
-from tests.webhooks.sending.hostile_receiver import HostileReceiver, Peer
-from tests.webhooks.sending.test_contract import HASTY, kept_alive
+from tests.webhooks.sending.conftest import (
+    HASTY,
+    LOOPBACK,
+    PATIENT,
+    HubSender,
+    MakeSender,
+    curl_only,
+)
+from tests.webhooks.sending.hostile_receiver import HostileReceiver
 from webhooks.addresses import AddressPolicy
 from webhooks.sending.names import Resolve
 from webhooks.sending.outcome import Limits, Outcome, OutcomeKind, OutgoingRequest
 
 MakeHubSender = Callable[..., HubSender]
-
-curl_only = pytest.mark.parametrize("make_sender", ["curl"], indirect=True)
 
 
 @pytest.fixture
@@ -81,7 +85,7 @@ class TestExchanges:
 
     def test_one_that_is_slow_keeps_no_other_waiting(self, on_hub: HubSender) -> None:
         slow: list[Outcome] = []
-        with HostileReceiver(Peer.wait) as silent, HostileReceiver(kept_alive) as receiver:
+        with HostileReceiver(waits) as silent, HostileReceiver(kept_alive) as receiver:
             on_hub.sender.start(to(silent.url()), slow.append)
             fast: list[Outcome] = []
             on_hub.sender.start(to(receiver.url()), fast.append)
@@ -111,48 +115,9 @@ class TestExchanges:
         tls = authority.server_context("receiver.example")
         tls.set_alpn_protocols(["h2"])
         sender = make_sender(ca_bundle=str(authority.bundle))
-        with HostileReceiver(http_2, tls=tls) as receiver:
+        with HostileReceiver(http_2.answers_200, tls=tls) as receiver:
             outcome = sender.send(to(receiver.url(host="receiver.example")))
         assert (outcome.kind, outcome.status) == (OutcomeKind.DELIVERED, 200)
-
-
-class Frame(IntEnum):
-    """The kinds of RFC 9113 6."""
-
-    DATA = 0
-    HEADERS = 1
-    RST_STREAM = 3
-    SETTINGS = 4
-    PUSH_PROMISE = 5
-    PING = 6
-    GOAWAY = 7
-    WINDOW_UPDATE = 8
-    CONTINUATION = 9
-
-
-def frame(kind: Frame, payload: bytes = b"", *, flags: int = 0, stream: int = 1) -> bytes:
-    """One of HTTP/2; a client's first request is stream 1."""
-    return len(payload).to_bytes(3, "big") + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def read_http_2(peer: Peer) -> None:
-    """Read one request over HTTP/2 to its end."""
-    end_of_stream = 1
-    stream = peer.sock.makefile("rb")
-    assert stream.read(24) == b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    kind = flags = -1
-    while kind != Frame.DATA or not flags & end_of_stream:
-        *length, kind, flags = stream.read(5)
-        stream.read(4 + int.from_bytes(length, "big"))
-
-
-def http_2(peer: Peer) -> None:
-    """Answer one request over HTTP/2 with 200 and nothing else."""
-    end_of_stream_and_headers, status_200 = 5, b"\x88"
-    peer.say(frame(Frame.SETTINGS, stream=0))
-    read_http_2(peer)
-    peer.say(frame(Frame.HEADERS, status_200, flags=end_of_stream_and_headers))
-    peer.wait()
 
 
 class TestDone:
@@ -314,7 +279,7 @@ class TestLoop:
     def test_one_that_was_reset_is_watched_again(self, make_hub_sender: MakeHubSender) -> None:
         on_hub = make_hub_sender(limits=HASTY)
         kinds: list[OutcomeKind] = []
-        with HostileReceiver(Peer.wait) as silent, HostileReceiver(kept_alive) as receiver:
+        with HostileReceiver(waits) as silent, HostileReceiver(kept_alive) as receiver:
             for url in (receiver.url(), silent.url(), "http://10.0.0.1/"):
                 on_hub.sender.start(to(url), lambda outcome: kinds.append(outcome.kind))
             on_hub.hub.reset()
@@ -342,7 +307,7 @@ class TestClose:
         before = descriptors()
         on_hub = make_hub_sender()
         outcomes: list[Outcome] = []
-        with HostileReceiver(kept_alive) as receiver, HostileReceiver(Peer.wait) as silent:
+        with HostileReceiver(kept_alive) as receiver, HostileReceiver(waits) as silent:
             on_hub.sender.start(to(silent.url()), outcomes.append)
             on_hub.sender.start(to("http://10.0.0.1/"), outcomes.append)
             on_hub.send(to(receiver.url()))

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus
 
-from tests.webhooks.sending.hostile_receiver import Peer, Request
+from tests.webhooks.sending.behaviours import answer
+from tests.webhooks.sending.hostile_receiver import Reader, Request, Writer
 
 CLIENT = ("angarium", "client's: secret%")
 
@@ -21,12 +22,10 @@ class Issuer:
     forms: list[dict[str, str]] = field(default_factory=list)
     issued: list[str] = field(default_factory=list)
 
-    def __call__(self, peer: Peer) -> None:
-        while True:
-            status, document = self._answer(peer.read_request())
-            body = json.dumps(document).encode()
-            head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(body)}\r\n\r\n"
-            peer.say(head.encode() + body)
+    async def __call__(self, reader: Reader, writer: Writer) -> None:
+        while request := await reader.request():
+            status, document = self._answer(request)
+            await writer.say(answer(status, json.dumps(document).encode()))
 
     def _answer(self, request: Request) -> tuple[int, dict[str, Any]]:
         scheme, _, pair = (request.header("authorization") or "").partition(" ")
