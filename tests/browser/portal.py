@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from deliveries import replays
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, Delivery, Event, Replay
+from deliveries.models import Attempt, DeadLetter, Delivery, Replay
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from subscriptions.portal_access import sign_link
 
@@ -96,13 +96,11 @@ def furnish(subscriber: Subscriber) -> None:
 
 
 def fate(delivery: Delivery, state: str, *attempts: tuple[int | None, str]) -> Delivery:
-    """Give a delivery a past."""
-    now = timezone.now()
-    begun = now - timedelta(minutes=20 * len(attempts))
-    Event.objects.filter(pk=delivery.event_id).update(created_at=begun, occurred_at=begun)
-    mine = Delivery.objects.filter(pk=delivery.pk)
-    mine.update(state="sending", lease_expires_at=now, created_at=begun)
-    delivery.state, delivery.attempt_number, delivery.created_at = state, len(attempts), begun
+    """Give a delivery a past, of a tenth of a second for each attempt."""
+    ends = [delivery.created_at + timedelta(seconds=n / 10) for n, _ in enumerate(attempts, 1)]
+    now = ends[-1]
+    Delivery.objects.filter(pk=delivery.pk).update(state="sending", lease_expires_at=now)
+    delivery.state, delivery.attempt_number = state, len(attempts)
     delivery.ended_at = now if state in ("delivered", "dead") else None
     delivery.next_attempt_at = now + timedelta(minutes=25) if state == "waiting" else None
     delivery.save()
@@ -116,7 +114,7 @@ def fate(delivery: Delivery, state: str, *attempts: tuple[int | None, str]) -> D
             duration_ms=83,
             error="" if ok else f"answered {status}" if status else "no response in time",
             response_body=json.dumps({"ok": ok, "detail": "the loom is being repaired"}),
-            ended_at=now - timedelta(minutes=20 * (len(attempts) - number)),
+            ended_at=ends[number - 1],
         )
     if state == "dead":
         DeadLetter.objects.create(
