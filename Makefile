@@ -1,6 +1,7 @@
 # make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test     the whole test suite, on real servers
 # make test-faults  what breaks loses nothing, at length (ARGS="-k flushed" for some of it)
+# make test-browser  the portal in a real browser; skipped where there is none (SCREENSHOTS=folder)
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay
@@ -11,13 +12,16 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test test-faults bench bench-retention profile docs check audit format lock clean
+.PHONY: demo test test-browser test-faults bench bench-retention profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser $(ARGS)
+
+test-browser: .venv/installed
+	$(BIN)/python -m pytest tests/browser $(ARGS)
 
 test-faults: .venv/installed
 	$(BIN)/python -m pytest tests/faults --long $(ARGS)

@@ -1,4 +1,4 @@
-"""Where the admin, the API and its documentation are."""
+"""Where the admin, the portal, the API and its documentation are."""
 
 from django.contrib import admin
 from django.urls import include, path
@@ -13,6 +13,7 @@ handler400, handler404, handler500 = failures.bad_request, failures.not_found, f
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
+    path("portal/", include("deliveries.portal.urls")),
     path("api/v1/", include("subscriptions.api.urls")),
     path("api/v1/", include("deliveries.api.urls")),
     path("api/schema/", OpenApiView.as_view(), name="schema"),

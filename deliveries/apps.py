@@ -1,6 +1,8 @@
 from django.apps import AppConfig
+from django.core.checks import register
 from django.db.models.signals import post_migrate, post_save
 
+from deliveries.portal.checks import check_portal
 from deliveries.roles import make_roles
 
 
@@ -10,6 +12,7 @@ class DeliveriesConfig(AppConfig):
     verbose_name = "Deliveries: what happened"
 
     def ready(self) -> None:
+        register(check_portal)
         # After Django's own, which makes the permissions.
         post_migrate.connect(make_roles, sender=self)
         # They need the models, which are there only now.

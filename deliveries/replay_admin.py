@@ -1,14 +1,12 @@
 """The admin of replays: how far they have come, and the form that starts one, after a dry run."""
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.forms.models import ModelForm as PlainModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -16,15 +14,11 @@ from django.utils.safestring import SafeString
 
 from deliveries import replays
 from deliveries.models import Replay
+from deliveries.replay_form import ReplayForm
 from deliveries.replays import ASKED, Count, ReplayUnderWay
 from subscriptions.admin import CreatedFilter, RecordAdmin, mark, moment
 from subscriptions.history import HistoryEntry
 from subscriptions.models import Endpoint
-
-if TYPE_CHECKING:
-    ModelForm = PlainModelForm[Replay]
-else:
-    ModelForm = PlainModelForm
 
 TONES = {
     Replay.State.RUNNING: "busy",
@@ -32,25 +26,6 @@ TONES = {
     Replay.State.FINISHED: "good",
     Replay.State.CANCELLED: "over",
 }
-
-
-class ReplayForm(ModelForm):
-    """What is to be replayed to the endpoint of its instance."""
-
-    class Meta:
-        model = Replay
-        fields = ASKED
-        widgets = {
-            name: forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
-            for name in ("since", "until")
-        }
-
-    states = forms.MultipleChoiceField(
-        choices=Replay.ENDED,
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
-        help_text=Replay._meta.get_field("states").help_text,
-    )
 
 
 @admin.register(Replay)

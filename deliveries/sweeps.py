@@ -35,7 +35,7 @@ from subscriptions.conf import part
 from subscriptions.health import warn
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, lowest_uuid_at
-from subscriptions.models import SigningSecret
+from subscriptions.models import PortalSession, SigningSecret
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 logger = logging.getLogger(__name__)
@@ -468,6 +468,11 @@ def count_dead_letters() -> int:
 def expired_secrets() -> int:
     """Delete the signing secrets whose overlap with their successor is over."""
     return _in_chunks(SigningSecret.objects.drop_expired)
+
+
+def expired_portal_sessions() -> int:
+    """Delete the sessions of the portal that are over."""
+    return _in_chunks(PortalSession.objects.drop_expired)
 
 
 def old_history() -> int:

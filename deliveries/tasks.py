@@ -115,6 +115,7 @@ def sweep_expired() -> None:
     """Give up what is held for too long; drop what is past its time."""
     sweeps.held_too_long()
     sweeps.expired_secrets()
+    sweeps.expired_portal_sessions()
     sweeps.old_history()
     retention.deleted_endpoints()
     retention.old_replays()

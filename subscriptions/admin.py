@@ -11,22 +11,17 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import Count, IntegerField, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.forms import (
-    BooleanField,
-    CharField,
     CheckboxSelectMultiple,
-    ChoiceField,
     Form,
     Media,
     ModelChoiceField,
     MultipleChoiceField,
-    PasswordInput,
-    Textarea,
 )
 from django.forms.models import ModelForm as PlainModelForm
 from django.http import HttpRequest, HttpResponse
@@ -43,8 +38,8 @@ from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
 from subscriptions import catalogue_file
-from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
+from subscriptions.endpoint_forms import NewEndpointForm, SubscriptionForm
 from subscriptions.event_type_forms import EventTypeForm, ImportForm
 from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
@@ -60,9 +55,7 @@ from subscriptions.models import (
     Subscriber,
     Subscription,
 )
-from webhooks.confidential import Confidential
 from webhooks.keys import InvalidSecret, Kind
-from webhooks.profiles import NO_ED25519, key_of, signs_with
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -77,10 +70,6 @@ logger = logging.getLogger(__name__)
 PATTERNS_SHOWN = 5
 ROWS_LISTED = 10_000
 ENTRIES_SHOWN = 100
-SECRET_KINDS = [
-    (Kind.HMAC, "HMAC-SHA256 (v1): a secret shared with the receiver"),
-    (Kind.ED25519, "Ed25519 (v1a): the receiver has the public key alone"),
-]
 
 
 def mark(word: str, tone: str) -> SafeString:
@@ -388,22 +377,6 @@ class SubscriberAdmin(LockingAdmin):
         return format_html('<a href="{}">{}</a>', url, subscriber.endpoint_count)
 
 
-class SubscriptionForm(ModelForm):
-    """Takes channels and the filter as a person writes them."""
-
-    class Meta:
-        widgets = {"filter": Textarea(attrs={"rows": 2, "cols": 60, "spellcheck": "false"})}
-
-    def clean_channels(self) -> list[str]:
-        return sorted(set(self.cleaned_data["channels"]))
-
-    def save(self, commit: bool = True) -> Subscription:
-        if "filter" in self.changed_data:
-            self.instance.forget_failures()
-        saved: Subscription = super().save(commit)
-        return saved
-
-
 class SubscriptionInline(TabularInline):
     model = Subscription
     form = SubscriptionForm
@@ -452,45 +425,6 @@ class SigningSecretInline(RecordInline):
     @admin.display
     def secret(self, secret: SigningSecret) -> str:
         return secret.public_key or "••••••••"
-
-
-class NewEndpointForm(EndpointForm):
-    secret_kind = ChoiceField(choices=SECRET_KINDS, label="Signatures")
-    secret = CharField(
-        label="Signing secret",
-        required=False,
-        strip=False,
-        widget=PasswordInput(attrs={"class": "vTextField", "autocomplete": "new-password"}),
-        help_text="One that the receiver knows already, as when it moves here from another sender; "
-        "a new one is made, if empty.",
-    )
-    require_handshake = BooleanField(
-        label="Handshake",
-        required=False,
-        help_text="Send nothing before the endpoint has repeated a challenge.",
-    )
-
-    def __init__(self, *values: Any, **options: Any) -> None:
-        super().__init__(*values, **options)
-        required = part(SubscriptionSettings).require_handshake
-        self.fields["require_handshake"].initial = required
-        self.fields["require_handshake"].disabled = required
-
-    def clean_secret_kind(self) -> str:
-        kind: str = self.cleaned_data["secret_kind"]
-        if not signs_with(self.cleaned_data.get("signature_profile", ""), kind):
-            raise ValidationError(NO_ED25519)
-        return kind
-
-    def clean_secret(self) -> Confidential | None:
-        secret: str = self.cleaned_data["secret"]
-        if not secret:
-            return None
-        try:
-            key_of(self.cleaned_data.get("signature_profile", ""), secret)
-        except InvalidSecret as error:
-            raise ValidationError(str(error)) from error
-        return Confidential(secret)
 
 
 class HealthFilter(admin.SimpleListFilter):
@@ -677,18 +611,7 @@ class EndpointAdmin(LockingAdmin):
         return request.user.has_perm("subscriptions.reveal_signingsecret")
 
     def save_model(self, request: HttpRequest, obj: Endpoint, form: Any, change: bool) -> None:
-        if change:
-            # Deliveries go on meanwhile, and note its health.
-            obj.save(update_fields=form.changed_columns)
-            if "url" in form.changed_data:
-                obj.note_move(form.initial["url"])
-        else:
-            super().save_model(request, obj, form, change)
-            SigningSecret.objects.issue(
-                obj, form.cleaned_data["secret"], kind=Kind(form.cleaned_data["secret_kind"])
-            )
-            if form.cleaned_data["require_handshake"]:
-                Handshake.objects.require(obj)
+        form.keep()
         for warning in obj.warnings() if "url" in form.changed_data else ():
             self.message_user(request, warning, messages.WARNING)
 

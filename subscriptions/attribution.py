@@ -25,13 +25,17 @@ COMMANDS = frozenset({"manage.py", "django-admin"})
 class ActorKind(TextChoices):
     USER = "user"
     API_KEY = "api_key", "API key"
+    PORTAL = "portal"  # a subscriber, in the portal
     COMMAND = "command"  # of manage.py
     ANGARIUM = "angarium", "Angarium"  # by itself, as in a worker
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Whoever makes a change; an API key's id is its prefix. The history has these as columns."""
+    """Whoever makes a change; an API key's id is its prefix, the portal's the subscriber's.
+
+    The history has these as columns.
+    """
 
     actor_kind: ActorKind = ActorKind.ANGARIUM
     actor_id: str = ""
@@ -42,6 +46,7 @@ class Actor:
     def __str__(self) -> str:
         words = {
             ActorKind.API_KEY: f"{self.actor_name} (API key {self.actor_id})",
+            ActorKind.PORTAL: f"{self.actor_name} (portal)",
             ActorKind.COMMAND: f"manage.py {self.actor_name}",
             ActorKind.ANGARIUM: "Angarium",
         }

@@ -1,4 +1,4 @@
-"""The admin's form of an endpoint: takes its custom headers and authentication, shows no secret."""
+"""The form of an endpoint: takes its custom headers and authentication, shows no secret."""
 
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any
@@ -78,7 +78,7 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
 
     class Meta:
         model = Endpoint
-        fields = "__all__"
+        fields: Any = "__all__"
 
     @property
     def changed_columns(self) -> list[str]:
@@ -86,6 +86,12 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
         names = set(self.changed_data)
         columns = [one.name for one in Endpoint._meta.fields if one.name in names]
         return columns + CREDENTIAL_COLUMNS * self._sets_credentials
+
+    def keep(self) -> None:
+        """Save what was changed, and no more: deliveries go on meanwhile, and note its health."""
+        self.instance.save(update_fields=self.changed_columns)
+        if "url" in self.changed_data:
+            self.instance.note_move(self.initial["url"])
 
     def clean_signature_profile(self) -> str:
         profile: str = self.cleaned_data["signature_profile"]
@@ -107,7 +113,9 @@ class EndpointForm(EndpointModelForm, Inputs):  # type: ignore[misc]
         self._sets_credentials = False
         if not self.instance._state.adding and self.instance.is_feed:
             return
-        headers = {} if self.cleaned_data["remove_headers"] else self.cleaned_data.get("headers")
+        headers = (
+            {} if self.cleaned_data.get("remove_headers") else self.cleaned_data.get("headers")
+        )
         authentication = self._authentication()
         self._sets_credentials = headers is not None or authentication is not None
         if self.errors:

@@ -32,6 +32,7 @@ from subscriptions.history import HistoryEntry as HistoryEntry  # Django looks f
 from subscriptions.ids import IdField
 from subscriptions.operational import OPERATIONAL_TYPES
 from subscriptions.payload_schemas import InvalidSchema, first_fault, json_text, schema_text
+from subscriptions.portal_access import PortalSession as PortalSession  # here as well
 from subscriptions.rates import RATE_PATTERN
 from subscriptions.shapes import InvalidShape, Payload, Shape
 from webhooks.addresses import DEFAULT_PORTS, InvalidEndpointUrl, parse_url

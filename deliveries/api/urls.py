@@ -2,6 +2,7 @@ from deliveries.api import views
 from deliveries.api.erasures import ErasureViewSet, WholeSubscriberViewSet
 from deliveries.api.explaining import ExplanationViewSet
 from deliveries.api.feed import FeedViewSet
+from deliveries.api.portal import PortalViewSet
 from deliveries.api.replays import ReplayViewSet
 from deliveries.api.testing import TestEventViewSet
 from subscriptions.api.routers import Router
@@ -16,6 +17,7 @@ router.register("erasures", ErasureViewSet)
 router.register("replays", ReplayViewSet)
 router.register("endpoints", TestEventViewSet)
 router.register("subscribers", FeedViewSet)
+router.register("subscribers", PortalViewSet, "portal-access")
 router.register("subscribers", WholeSubscriberViewSet, "whole-subscriber")
 
 urlpatterns = router.urls

@@ -71,7 +71,8 @@ class Facts:
         """Whose a change was, as far as whoever asks may know."""
         actor = Actor(ActorKind(row.actor_kind), row.actor_id, row.actor_name)
         is_own = actor.actor_kind == ActorKind.API_KEY and actor.actor_id in (self.own_keys or ())
-        if self.own_keys is None or is_own or actor.actor_kind == ActorKind.ANGARIUM:
+        is_known = actor.actor_kind in (ActorKind.ANGARIUM, ActorKind.PORTAL)  # the subscriber's
+        if self.own_keys is None or is_own or is_known:
             return str(actor)
         return f"another {actor.actor_kind.label}".replace("another User", "a person")
 

@@ -75,7 +75,9 @@ class HistoryViewSet(ApiViewSet[HistoryEntry], ReadOnlyModelViewSet[HistoryEntry
         self, rows: QuerySet[HistoryEntry], subscriber: str
     ) -> QuerySet[HistoryEntry]:
         own_keys = ApiKey.objects.filter(subscriber=subscriber, prefix=OuterRef("actor_id"))
-        known = Q(Exists(own_keys), actor_kind=ActorKind.API_KEY)
+        known = Q(Exists(own_keys), actor_kind=ActorKind.API_KEY) | Q(
+            actor_kind=ActorKind.PORTAL, actor_id=subscriber
+        )
         return rows.filter(subscriber=subscriber).annotate(
             actor_known=ExpressionWrapper(known, BooleanField())
         )

@@ -11,6 +11,7 @@ import pytest
 
 from config import settings
 from deliveries.conf import DeliverySettings
+from deliveries.portal.conf import PortalSettings
 from subscriptions.conf import SubscriptionSettings
 from tests.config.test_containers import VARIABLES
 from tests.processes import ROOT
@@ -23,7 +24,7 @@ TABLE = {
 }
 FIELDS = {
     f"ANGARIUM_{field.name.upper()}": field.default
-    for part in (SubscriptionSettings, DeliverySettings)
+    for part in (SubscriptionSettings, DeliverySettings, PortalSettings)
     for field in fields(part)
 }
 
