@@ -14,10 +14,10 @@ from deliveries.event_lines import WrittenEvent
 from subscriptions.ids import from_uuid, to_uuid
 
 ENDS = """
-    SELECT event_id, state, attempt_number, letter.reason
+    SELECT delivery.event_id, delivery.state, delivery.attempt_number, letter.reason
       FROM deliveries_delivery delivery
       LEFT JOIN deliveries_deadletter letter ON letter.delivery_id = delivery.id
-     WHERE endpoint_id = %s
+     WHERE delivery.endpoint_id = %s
 """
 ARRIVALS = "SELECT event, type, data FROM receivers_arrival WHERE receiver = %s"
 

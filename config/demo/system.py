@@ -36,6 +36,8 @@ def environment(database: str, *, broker: str) -> dict[str, str]:
         "ANGARIUM_ALLOW_HTTP": "1",
         "ANGARIUM_ALLOWED_NETWORKS": "127.0.0.0/8",
         "ANGARIUM_RETRY_SCHEDULE": ",".join(map(str, RETRY_SCHEDULE)),
+        # So that what fails is seen to be tried again and to die, rather than held.
+        "ANGARIUM_CIRCUIT_FAILURE_RATE": "0",
     }
 
 

@@ -2,10 +2,8 @@ import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from importlib import import_module
 
 import pytest
-from django.apps import apps
 from django.db import connection
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
@@ -18,7 +16,7 @@ from deliveries.pipeline import claim, record
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 from subscriptions.models import Endpoint, SigningSecret, Subscriber
-from tests.conftest import SCHEDULES, Configure, MakeEndpoint, Queue
+from tests.conftest import Configure, MakeEndpoint, Queue, install_schedules
 from tests.deliveries.conftest import MakeDelivery, age, states
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
@@ -382,9 +380,7 @@ def test_two_sweeps_at_once_take_each_delivery_once(
 
 
 def test_beat_has_a_schedule_for_every_sweep_there_is() -> None:
-    # Again, since tests that commit leave no rows of a migration behind.
-    for migration in SCHEDULES:
-        import_module(f"deliveries.migrations.{migration}").install(apps, None)
+    install_schedules()
     scheduled = set(PeriodicTask.objects.filter(enabled=True).values_list("task", flat=True))
     app.loader.import_default_modules()
     assert {name for name in app.tasks if name.startswith("deliveries.sweep_")} <= scheduled

@@ -1,17 +1,15 @@
 """A running system: one worker for a module's tests, and a beat for each test that asks."""
 
-import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.apps import apps
 from django_celery_beat.models import IntervalSchedule, PeriodicTask, PeriodicTasks
 
 from config.celery import app
 from tests import processes
 from tests.api_client import api as api
-from tests.conftest import SCHEDULES, Queue
+from tests.conftest import Queue, install_schedules
 from tests.processes import Process, wait_until
 
 
@@ -39,8 +37,7 @@ def empty_queue(queue: Queue) -> None:
 @pytest.fixture
 def schedules(transactional_db: None) -> None:
     """The schedules as the migrations install them."""
-    for migration in SCHEDULES:
-        importlib.import_module(f"deliveries.migrations.{migration}").install(apps, None)
+    install_schedules()
     PeriodicTasks.update_changed()
 
 

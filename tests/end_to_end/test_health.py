@@ -18,6 +18,7 @@ from tests.receiver import Answer, Received, Receiver
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BREAKER = {
+    "ANGARIUM_CIRCUIT_FAILURE_RATE": "0.5",
     "ANGARIUM_CIRCUIT_RESULTS": "5",
     "ANGARIUM_CIRCUIT_WAIT": "1",
     "ANGARIUM_CIRCUIT_WAIT_MAX": "2",

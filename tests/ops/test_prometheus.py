@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.conftest import install_schedules
 from tests.deliveries.metrics.conftest import Scrape
 from tests.deliveries.metrics.conftest import nothing_counted as nothing_counted
 from tests.deliveries.metrics.conftest import redis as redis
@@ -49,6 +50,7 @@ def asked_for(text: str) -> set[str]:
 
 @pytest.mark.django_db
 def test_what_they_ask_for_is_shown(scrape: Scrape) -> None:
+    install_schedules()
     shown = scrape().names()
     wanted = asked_for(" ".join([rule["expr"] for rule in RULES] + list(queries())))
     assert len(wanted) > 10

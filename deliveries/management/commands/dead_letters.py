@@ -55,7 +55,12 @@ class Command(TeachingCommand):
         parser.add_argument("--endpoint", metavar="ID", help="those of this endpoint, ep_…")
         parser.add_argument("--subscriber", metavar="ID", help="those of this subscriber, sub_…")
         parser.add_argument("--event-type", metavar="NAME", help="those of events of this type")
-        parser.add_argument("--reason", choices=DeadLetter.Reason.values, help="those with it")
+        parser.add_argument(
+            "--reason",
+            choices=DeadLetter.Reason.values,
+            metavar="REASON",
+            help=f"those with it: {', '.join(DeadLetter.Reason.values)}",
+        )
         parser.add_argument("--hours", type=float, help="those that died in the last so many")
         parser.add_argument("--all", action="store_true", help="every one there is")
         parser.add_argument("--limit", type=int, metavar="N", help="so many at most, oldest first")

@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from rich.console import Console
 from rich.table import Table
 
@@ -12,10 +12,21 @@ from deliveries.explaining import Explanation, explain
 from deliveries.explaining.facts import gather
 from deliveries.models import Delivery, Event
 from subscriptions.hidden_characters import shown
+from subscriptions.management.teaching import TeachingCommand
 from subscriptions.models import Endpoint
 
+EXAMPLES = """
+for example:
+  why an event is not with an endpoint, or how it got there
+    $ %(prog)s evt_0195f3b2c4d87e10a1b2c3d4e5f60718 ep_0195f3b2c4d87e10a1b2c3d4e5f60719
 
-class Command(BaseCommand):
+  the same, of a delivery that a log names
+    $ %(prog)s dlv_0195f3b2c4d87e10a1b2c3d4e5f60720
+"""
+
+
+class Command(TeachingCommand):
+    examples = EXAMPLES
     help = (
         "Tell why an event was delivered to an endpoint, or was not: whether it matched and by "
         "which rule, what happened, and what happens next. Name the two, or the delivery."

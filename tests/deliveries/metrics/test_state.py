@@ -14,7 +14,7 @@ from deliveries import bell
 from deliveries.emit import emit
 from deliveries.metrics import state
 from deliveries.models import DeadLetter, Delivery, Event
-from tests.conftest import Configure, MakeEndpoint, Queue
+from tests.conftest import Configure, MakeEndpoint, Queue, install_schedules
 from tests.deliveries.conftest import MakeDelivery, age
 from tests.deliveries.metrics.conftest import Scrape
 
@@ -179,6 +179,7 @@ def test_the_messages_of_each_queue_are_counted(queue: Queue, scrape: Scrape) ->
 class TestSweepsLag:
     @pytest.fixture(autouse=True)
     def scheduled_long_ago(self) -> None:
+        install_schedules()
         PeriodicTask.objects.update(date_changed=ago(days=1), last_run_at=None)
 
     def test_a_sweep_that_ran_in_time_does_not_lag(self) -> None:
