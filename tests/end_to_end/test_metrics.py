@@ -97,6 +97,7 @@ def emits_over_http(web: str, count: int) -> None:
 
 def test_two_workers_two_web_processes_and_an_application_are_in_one_sum(
     web: str,
+    beat: Process,
     scrape: Scrape,
     make_endpoint: MakeEndpoint,
     receiver: Receiver,

@@ -16,7 +16,7 @@ from subscriptions.models import Endpoint, Subscription
 from tests import processes
 from tests.conftest import MakeEndpoint
 from tests.end_to_end.test_deliveries import all_ended
-from tests.faults.test_losses import slowly
+from tests.faults.ledger import slowly
 from tests.processes import Process, wait_until
 from tests.receiver import Receiver
 
@@ -51,7 +51,7 @@ def times_received(receiver: Receiver) -> Counter[str]:
 def test_a_worker_killed_in_mid_replay_leaves_nothing_out_and_the_job_doubles_nothing(
     beat: Process, lane: str, make_endpoint: MakeEndpoint, receiver: Receiver, tmp_path: Path
 ) -> None:
-    receiver.answers["/hook"] = slowly
+    receiver.answers["/hook"] = slowly(0.02)
     endpoint = make_endpoint(url=receiver.url())
     events = delivered(endpoint, 100)
     start(endpoint, rate=5)  # for twenty seconds: it is not over before it is killed

@@ -24,6 +24,8 @@ def ask(client: APIClient, event: str, endpoint: str) -> Any:
     return client.get(f"/api/v1/events/{event}/explain/", {"endpoint": endpoint})
 
 
+# Its moments are in order where each is a transaction of its own.
+@pytest.mark.django_db(transaction=True)
 def test_what_was_delivered_is_told_from_the_event_to_the_last_byte(
     api: APIClient, make_endpoint: MakeEndpoint
 ) -> None:
