@@ -92,7 +92,7 @@ def tell(facts: Facts) -> list[Moment]:
             *_beginning(facts, facts.delivery),
             *_batch(facts, facts.delivery),
             *(_state_change(facts, change) for change in facts.state_changes),
-            *_attempts(facts),
+            *_attempts(facts, facts.delivery),
         ]
     moments += [_change(facts, entry) for entry in facts.history]
     return sorted(moments, key=lambda moment: moment.at)
@@ -100,9 +100,12 @@ def tell(facts: Facts) -> list[Moment]:
 
 def _beginning(facts: Facts, delivery: Delivery) -> Iterator[Moment]:
     state = _first_state(facts, delivery)
-    # The transaction in which it was made may have begun before the event was written.
-    at = max(delivery.created_at, facts.event.created_at)
-    yield Moment(at, What.DELIVERY, BEGINNINGS[state], state)
+    yield Moment(_made_at(facts, delivery), What.DELIVERY, BEGINNINGS[state], state)
+
+
+def _made_at(facts: Facts, delivery: Delivery) -> datetime:
+    """The transaction in which it was made may have begun before the event was written."""
+    return max(delivery.created_at, facts.event.created_at)
 
 
 def _first_state(facts: Facts, delivery: Delivery) -> State:
@@ -139,10 +142,12 @@ def _state_change(facts: Facts, change: StateChange) -> Moment:
     )
 
 
-def _attempts(facts: Facts) -> Iterator[Moment]:
+def _attempts(facts: Facts, delivery: Delivery) -> Iterator[Moment]:
     for attempt in facts.attempts:
         if attempt.duration_ms:
+            # Durations are the worker's, the other times the database's.
             began = attempt.ended_at - timedelta(milliseconds=attempt.duration_ms)
+            began = max(began, _made_at(facts, delivery))
             sentence = f"A worker began attempt {attempt.number}."
             yield Moment(began, What.STATE, sentence, State.SENDING)
         letter = _died_at(facts, attempt.ended_at)
