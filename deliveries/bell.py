@@ -69,6 +69,16 @@ class Bell:
             logger.warning("The broker does not say how long %s is (%s).", queue, error)
             return None
 
+    def is_answered(self) -> bool:
+        """Whether the broker takes a new connection just now: an old one may outlive its loss."""
+        try:
+            with self.connection.clone() as connection:
+                connection.connect()
+        except Exception as error:
+            logger.warning("The broker cannot be reached (%s).", error)
+            return False
+        return True
+
     def publish(self, task: str, messages: Sequence[tuple[str, float | None]]) -> None:
         """Send one message of `task` for each argument and countdown, if the broker takes them."""
         if not messages or monotonic() < self.quiet_until:
@@ -118,6 +128,11 @@ def _bell() -> Bell:
 def waiting(queue: str = QUEUE) -> int | None:
     """How many messages wait, for deliveries unless told; None while the broker cannot be asked."""
     return _bell().waiting(queue)
+
+
+def is_answered() -> bool:
+    """Whether the broker takes a new connection just now."""
+    return _bell().is_answered()
 
 
 def room() -> int:

@@ -94,7 +94,7 @@ class CourierPool(TaskPool):
         Celery would sleep between its attempts to connect, for longer than a lease in the end.
         """
         courier = self.courier
-        while courier and courier.claimed and not _is_to_end() and bell.waiting() is None:
+        while courier and courier.claimed and not _is_to_end() and not bell.is_answered():
             courier.carry_on(until=time.monotonic() + OUTAGE_CHECK)
 
     def on_stop(self) -> None:

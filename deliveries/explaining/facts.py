@@ -86,6 +86,7 @@ def gather(event: Event, endpoint: Endpoint, *, asked_by: str | None = None) -> 
         endpoint=endpoint.pk,
         kind__in=[HistoryEntry.Kind.ENDPOINT, HistoryEntry.Kind.SUBSCRIPTION],
         pk__gte=lowest_uuid_at(event.created_at),
+        at__gte=event.created_at,  # ids know no less than a millisecond
     )
     moves = HistoryEntry.objects.filter(
         kind=HistoryEntry.Kind.ENDPOINT, object_id=endpoint.pk, changes__has_key="state"

@@ -38,10 +38,14 @@ class Road:
         self.server = Server(("127.0.0.1", self.port), Forwarder)
         Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def cut(self) -> None:
-        """Break what is under way, and refuse what comes."""
+    def refuse(self) -> None:
+        """Refuse what comes, and let what is under way be."""
         self.server.shutdown()
         self.server.server_close()
+
+    def cut(self) -> None:
+        """Break what is under way, and refuse what comes."""
+        self.refuse()
         for one in self.travellers:
             with suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)
