@@ -11,6 +11,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
+# Tests of real processes wait more than they work.
+WORKERS ?= 4
 
 .PHONY: demo test test-browser test-faults bench bench-retention profile docs check audit format lock clean
 
@@ -18,7 +20,7 @@ demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
 
 test: .venv/installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/browser $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/browser $(ARGS)
 
 test-browser: .venv/installed
 	$(BIN)/python -m pytest tests/browser $(ARGS)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +15,22 @@ from subscriptions.models import Endpoint, SigningSecret, Subscriber, Subscripti
 from tests.receiver import Receiver, running_receiver
 from tests.webhooks.sending.certificates import Authority
 
+HERE = Path(__file__).parent
+
 MakeEndpoint = Callable[..., Endpoint]
 Configure = Callable[..., None]
 
 SCHEDULES = ("0002_sweep_schedules", "0006_retention_schedules", "0012_endpoint_disabled")
 """The migrations of `deliveries` that install the sweeps' schedules."""
+
+
+REAL_PROCESSES = ("faults", "end_to_end", "bench")
+"""Their tests wait most of the time."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What waits begins first, so that what computes fills the gaps, and nothing long is last."""
+    items.sort(key=lambda item: item.path.relative_to(HERE).parts[0] not in REAL_PROCESSES)
 
 
 def install_schedules() -> None:

@@ -54,7 +54,7 @@ BODIES = {
     for method, operation in methods.items()
     if "requestBody" in operation
 }
-EXAMPLES = 10
+EXAMPLES = 5
 
 made_up = hypothesis_settings(
     max_examples=EXAMPLES,

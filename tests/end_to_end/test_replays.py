@@ -53,10 +53,10 @@ def test_a_worker_killed_in_mid_replay_leaves_nothing_out_and_the_job_doubles_no
 ) -> None:
     receiver.answers["/hook"] = slowly(0.02)
     endpoint = make_endpoint(url=receiver.url())
-    events = delivered(endpoint, 100)
-    start(endpoint, rate=5)  # for twenty seconds: it is not over before it is killed
+    events = delivered(endpoint, 50)
+    start(endpoint, rate=5)  # for ten seconds: it is not over before it is killed
     with processes.worker(tmp_path / "first.log", LANE=lane) as victim:
-        receiver.wait_for(15)
+        receiver.wait_for(10)
         victim.kill()
     held = set(Delivery.objects.filter(state="sending").values_list("event_id", flat=True))
     assert Replay.objects.get().state == "running"
@@ -65,9 +65,9 @@ def test_a_worker_killed_in_mid_replay_leaves_nothing_out_and_the_job_doubles_no
     received = times_received(receiver)
     assert set(received) == events
     assert {event for event, times in received.items() if times > 1} <= held
-    assert Replay.objects.get().replayed == 100
+    assert Replay.objects.get().replayed == 50
     interrupted = Attempt.objects.filter(outcome="interrupted").count()
-    assert Attempt.objects.count() == 100 + interrupted
+    assert Attempt.objects.count() == 50 + interrupted
 
 
 def test_what_was_delivered_arrives_once_more_with_the_same_id_and_body(

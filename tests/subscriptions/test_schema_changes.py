@@ -242,7 +242,7 @@ def changed(draw: st.DrawFn) -> tuple[Schema, Schema]:
     return old, new
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(changed(), st.lists(data, min_size=5, max_size=5))
 def test_no_data_breaks_the_old_schema_that_the_new_one_lets_pass(
     schemas: tuple[Schema, Schema], some: list[Any]
