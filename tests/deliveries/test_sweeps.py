@@ -165,6 +165,21 @@ class TestHeld:
         assert letter.reason == "expired"
         assert letter.last_error == "Its endpoint was paused for too long."
 
+    @pytest.mark.parametrize("ends", ["dead", "delivered"])
+    def test_what_is_old_and_sent_again_is_held_for_its_whole_time_from_then(
+        self, make_delivery: MakeDelivery, configure: Configure, ends: str
+    ) -> None:
+        delivery = make_delivery(state=ends, ended_at=timezone.now(), endpoint={"state": "paused"})
+        # Whatever there is by now is older than a delivery may be held.
+        configure(HELD_RETENTION=0)
+        assert operations.replay([to_uuid(delivery.pk)])
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE deliveries_statechange SET at = now() + interval '1 hour'")
+        assert sweeps.held_too_long() == 0
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE deliveries_statechange SET at = now() - interval '1 hour'")
+        assert sweeps.held_too_long() == 1
+
 
 def bury(delivery: Delivery, reason: str = "exhausted", **columns: object) -> DeadLetter:
     Delivery.objects.filter(pk=delivery.pk).update(state="dead", ended_at=timezone.now())
