@@ -245,6 +245,7 @@ ANGARIUM_VARIABLES = {
     "PORTAL_LINK_AGE": env.float,
     "PORTAL_LOGO_URL": env.str,
     "PORTAL_NAME": env.str,
+    "PORTAL_RATE": env.str,
     "PORTAL_SESSION_AGE": env.float,
     "PROXIES": env.int,
     "PUBLIC_URL": env.str,
