@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 from cryptography.fernet import Fernet
-from django.conf import settings
 
 from config import settings
 from deliveries.conf import DeliverySettings
