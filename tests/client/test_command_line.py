@@ -179,10 +179,11 @@ class TestDeadLetters:
     def test_what_an_endpoint_answered_does_not_steer_the_terminal(
         self, run: Run, make_delivery: MakeDelivery
     ) -> None:
-        bury(make_delivery(), last_error="\x1b]0;mine\x07 \u202eevil")
-        shown = run("dead-letters", "list").output
-        assert "\\x1b]0;mine\\x07 \\u202eevil" in shown
-        assert "\x1b" not in shown
+        letter = bury(make_delivery(), last_error="\x1b]0;mine\x07 \u202eevil [/b] :fire:")
+        for command in (("dead-letters", "list"), ("explain", letter.delivery_id)):
+            shown = run(*command).output
+            assert "\\x1b]0;mine\\x07 \\u202eevil [/b] :fire:" in shown
+            assert "\x1b" not in shown
 
     def test_one_is_redriven_by_its_name_and_another_discarded(
         self, run: Run, make_delivery: MakeDelivery

@@ -29,9 +29,9 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False)
+        self.console = _console()
         if not self.console.is_terminal and "COLUMNS" not in os.environ:
-            self.console = Console(highlight=False, width=WIDTH_OF_A_FILE)
+            self.console = _console(WIDTH_OF_A_FILE)
 
     def rows(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """A line for each row: of these columns, or of all in JSON."""
@@ -77,6 +77,11 @@ class Output:
             self.line(row)
         else:
             self.say(sentence)
+
+
+def _console(width: int | None = None) -> Console:
+    """One to which what others have written is no markup."""
+    return Console(highlight=False, markup=False, emoji=False, width=width)
 
 
 def shown(text: str) -> str:
