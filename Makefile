@@ -2,6 +2,7 @@
 # make test     the whole test suite, on real servers
 # make test-faults  what breaks loses nothing, at length (ARGS="-k flushed" for some of it)
 # make test-browser  the portal in a real browser; skipped where there is none (SCREENSHOTS=folder)
+# make pictures  those of the portal that the docs show, taken anew
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay
@@ -14,7 +15,7 @@ ARGS ?=
 # Tests of real processes wait more than they work.
 WORKERS ?= 4
 
-.PHONY: demo test test-browser test-faults bench bench-retention profile docs check audit format lock clean
+.PHONY: demo test test-browser pictures test-faults bench bench-retention profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -24,6 +25,9 @@ test: .venv/installed
 
 test-browser: .venv/installed
 	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+pictures: .venv/installed
+	$(BIN)/python -m tests.browser.pictures $(ARGS)
 
 test-faults: .venv/installed
 	$(BIN)/python -m pytest tests/faults --long $(ARGS)

@@ -9,7 +9,6 @@ guess on, any other. While Redis does not answer, each process counts for itself
 import logging
 from functools import cache
 from hashlib import sha256
-from ipaddress import ip_network
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -20,7 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
 
 from subscriptions.api.throttling import buckets
-from subscriptions.client_address import address_of
+from subscriptions.client_address import address_of, network_of
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import Rate
 
@@ -42,7 +41,7 @@ class Attempts:
 
     def wait(self, name: str, address: str) -> int:
         """Count an attempt that is about to be made; 0, or the seconds that it must wait."""
-        network = _network(address)
+        network = network_of(address)
         pair = _key("pair", name, network)
         limits = [(_key("address", network), BY_ADDRESS), (pair, BY_NAME_AND_ADDRESS)]
         if not self._is_known(pair):
@@ -54,7 +53,7 @@ class Attempts:
 
     def succeeded(self, name: str, address: str) -> None:
         """From now on the address is one that the name is known to log in from."""
-        pair = _key("pair", name, _network(address))
+        pair = _key("pair", name, network_of(address))
         self._own.delete(pair)
         self._shared.fill(pair)
         redis = self._shared.redis
@@ -70,11 +69,6 @@ class Attempts:
             return allowance.wait
         self._own.add(key, 0, timeout=rate.window)
         return 0 if self._own.incr(key) <= rate.quota else rate.window
-
-
-def _network(address: str) -> str:
-    # An IPv6 address is easily changed, within the network that its owner was given.
-    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address
 
 
 def _key(*about: str) -> str:

@@ -151,6 +151,8 @@ else:
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 CELERY_BROKER_URL = REDIS_URL
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# However long the broker is away; Celery's own limit would end a worker after some 50 minutes.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 # Longer than any countdown, or Redis would hand a waiting retry to a second worker.
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TASK_IGNORE_RESULT = True
@@ -245,6 +247,7 @@ ANGARIUM_VARIABLES = {
     "PORTAL_LINK_AGE": env.float,
     "PORTAL_LOGO_URL": env.str,
     "PORTAL_NAME": env.str,
+    "PORTAL_RATE": env.str,
     "PORTAL_SESSION_AGE": env.float,
     "PROXIES": env.int,
     "PUBLIC_URL": env.str,

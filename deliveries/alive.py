@@ -1,7 +1,8 @@
 """Is the worker, or beat, of this container alive? `python -m deliveries.alive worker`
 
-Exit code 0 if it touched its file within a minute, 1 if it did not. Needs neither Django, nor the
-broker, nor the database, so that it is cheap and says nothing but what is asked.
+Exit code 0 if it touched its file within a minute, 1 if it did not. While its broker is away it
+waits for that and touches nothing: it is not dead then, and to restart it would help nobody. So
+where the file is old, the broker is asked. Needs neither Django nor the database.
 """
 
 import os
@@ -10,10 +11,16 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from redis import Redis, RedisError
+
 PATIENCE = 60.0
 """Seconds since the last sign of life: a long sweep may hold a worker up for some of them."""
 
+BROKER_PATIENCE = 2.0
+"""Seconds that the broker has to answer."""
+
 VARIABLE = "ANGARIUM_HEARTBEAT_DIRECTORY"
+BROKER_VARIABLE = "REDIS_URL"
 
 
 def touch(directory: str, kind: str) -> None:
@@ -30,13 +37,27 @@ def silence(directory: str, kind: str) -> float:
         return float("inf")
 
 
+def broker_is_away() -> bool:
+    """Whether there is a broker on Redis, as far as the environment says, that does not answer."""
+    url = os.environ.get(BROKER_VARIABLE, "")
+    if not url.startswith(("redis://", "rediss://")):
+        return False
+    timeouts = {"socket_timeout": BROKER_PATIENCE, "socket_connect_timeout": BROKER_PATIENCE}
+    with suppress(RedisError), Redis.from_url(url, **timeouts) as redis:
+        redis.ping()
+        return False
+    return True
+
+
 def main(kind: str) -> str | None:
     """What is wrong, if something is."""
     directory = os.environ.get(VARIABLE)
     if not directory:
         return f"Set {VARIABLE} to the directory that the {kind} has it set to."
     seconds = silence(directory, kind)
-    return None if seconds < PATIENCE else f"The {kind} gave no sign of life for {seconds:.0f} s."
+    if seconds < PATIENCE or broker_is_away():
+        return None
+    return f"The {kind} gave no sign of life for {seconds:.0f} s."
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ SEND_AGAIN = """
     WITH ended AS (
         SELECT delivery.id,
                CASE WHEN endpoint.ordered AND ordering_key IS NOT NULL THEN 'queued'
+                    WHEN NOT endpoint.takes_deliveries THEN 'held'
                     WHEN endpoint.batch_events IS NOT NULL THEN 'gathering'
                     ELSE 'pending' END AS becomes
           FROM deliveries_delivery delivery

@@ -173,14 +173,24 @@ GATHERED = """
      LIMIT %(limit)s
 """
 
+# Endpoint by endpoint through its index, as above. What is older than it may be held can have been
+# held, or sent again, but lately: it has its whole time from then.
 HELD_TOO_LONG = """
     WITH expired AS (
         UPDATE deliveries_delivery delivery SET state = 'dead', ended_at = now()
           FROM (SELECT held.id, endpoint.state
-                  FROM deliveries_delivery held
-                  JOIN subscriptions_endpoint endpoint ON endpoint.id = held.endpoint_id
-                 WHERE held.state = %(state)s AND held.id < %(oldest_kept)s
-                   AND NOT endpoint.takes_deliveries AND endpoint.state <> 'deleted'
+                  FROM subscriptions_endpoint endpoint
+                 CROSS JOIN LATERAL (
+                    SELECT id FROM deliveries_delivery old
+                     WHERE endpoint_id = endpoint.id
+                       AND state = %(state)s AND id < %(oldest_kept)s
+                       AND NOT EXISTS (SELECT FROM deliveries_statechange
+                                        WHERE delivery_id = old.id AND at >= %(oldest)s)
+                     ORDER BY id LIMIT %(limit)s
+                 ) old
+                  JOIN deliveries_delivery held ON held.id = old.id
+                 WHERE NOT endpoint.takes_deliveries AND endpoint.state <> 'deleted'
+                   AND held.state = %(state)s
                  ORDER BY held.id LIMIT %(limit)s
                    FOR NO KEY UPDATE OF held SKIP LOCKED) held
          WHERE delivery.id = held.id
@@ -416,6 +426,7 @@ def held_too_long() -> int:
             HELD_TOO_LONG,
             limit,
             state=state,
+            oldest=oldest,
             oldest_kept=lowest_uuid_at(oldest),
             ids=[uuid7() for _ in range(limit)],
         )

@@ -689,7 +689,7 @@ class EndpointAdmin(LockingAdmin):
     @admin.action(description="Verify: send a challenge, hold deliveries", permissions=["change"])
     def verify(self, request: HttpRequest, endpoints: EndpointQuerySet) -> None:
         self._change(
-            request, endpoints, Handshake.objects.require, "challenged", EndpointQuerySet.sent_to
+            request, endpoints, Endpoint.require_handshake, "challenged", EndpointQuerySet.sent_to
         )
 
     @admin.action(description="Give a new signing secret: HMAC-SHA256", permissions=["rotate"])

@@ -1,6 +1,6 @@
 """Where a request comes from, as far as that can be trusted."""
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from django.http import HttpRequest
 
@@ -22,3 +22,8 @@ def address_of(request: HttpRequest) -> str:
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def network_of(address: str) -> str:
+    """What an address is counted under: an IPv6 address is easily changed, within its /64."""
+    return str(ip_network(f"{address}/64", strict=False)) if ":" in address else address

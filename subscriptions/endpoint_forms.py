@@ -8,7 +8,7 @@ from django.db import transaction
 
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.credentials_form import EndpointForm
-from subscriptions.models import Endpoint, Handshake, SigningSecret, Subscription
+from subscriptions.models import Endpoint, SigningSecret, Subscription
 from webhooks.confidential import Confidential
 from webhooks.keys import InvalidSecret, Kind
 from webhooks.profiles import NO_ED25519, key_of, signs_with
@@ -86,7 +86,7 @@ class NewEndpointForm(EndpointForm, SecretForm):
         self.instance.save()
         self.issue(self.instance)
         if self.cleaned_data["require_handshake"]:
-            Handshake.objects.require(self.instance)
+            self.instance.require_handshake()
 
 
 class RotateForm(SecretForm):

@@ -1,10 +1,11 @@
 """How endpoints fare, as their deliveries tell."""
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from functools import partial
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.ids import from_uuid
@@ -92,9 +93,15 @@ def note_health(
         for statement, endpoints in ((FAILED, failed), (SUCCEEDED, succeeded), (GONE, gone)):
             if endpoints:
                 cursor.execute(statement, [list(endpoints)])
-        for (endpoint,) in cursor.fetchall() if gone else ():
-            ids = {"endpoint_id": from_uuid("ep", endpoint)}
-            logger.warning("%s is disabled: it answered 410 Gone", *ids.values(), extra=ids)
+        disabled = [from_uuid("ep", endpoint) for (endpoint,) in cursor.fetchall()] if gone else []
+    if disabled:
+        transaction.on_commit(partial(_tell_of_gone, disabled), robust=True)
+
+
+def _tell_of_gone(endpoints: Iterable[str]) -> None:
+    for endpoint in endpoints:
+        extra = {"endpoint_id": endpoint}
+        logger.warning("%s is disabled: it answered 410 Gone", endpoint, extra=extra)
 
 
 def warn(limit: int) -> int:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from subscriptions.models import Subscriber
 
 LINK_SALT = "subscriptions.portal_access.link"
+USED = "This link has been used: it opens the portal once."
 
 
 class LinkRefused(Exception):
@@ -43,13 +44,7 @@ class PortalSessionQuerySet(models.QuerySet["PortalSession"]):
 
     def enter(self, link: str, *, link_age: float, session_age: float) -> "PortalSession":
         """Open the session that a link is for. The ages are in seconds. Raises LinkRefused."""
-        good_for = timedelta(seconds=link_age)
-        try:
-            session, subscriber = signing.loads(link, salt=LINK_SALT, max_age=good_for)
-        except signing.SignatureExpired as error:
-            raise LinkRefused("This link has expired.") from error
-        except signing.BadSignature as error:
-            raise LinkRefused("This is no link to the portal.") from error
+        session, subscriber = _read(link, link_age)
         expires_at = timezone.now() + timedelta(seconds=session_age)
         try:
             with transaction.atomic():
@@ -57,7 +52,26 @@ class PortalSessionQuerySet(models.QuerySet["PortalSession"]):
         except IntegrityError as error:
             if "portal_session_is_a_subscriber_s" in str(error):
                 raise LinkRefused("This link is for a subscriber that is gone.") from error
-            raise LinkRefused("This link has been used: it opens the portal once.") from error
+            raise LinkRefused(USED) from error
+
+    def look_at(self, link: str, *, link_age: float) -> None:
+        """Raise LinkRefused where a link opens nothing any more, as far as can be told before."""
+        session, _ = _read(link, link_age)
+        if self.filter(pk=session).exists():
+            raise LinkRefused(USED)
+
+
+def _read(link: str, link_age: float) -> tuple[str, str]:
+    """The session that a link is for, and whose."""
+    try:
+        session, subscriber = signing.loads(
+            link, salt=LINK_SALT, max_age=timedelta(seconds=link_age)
+        )
+    except signing.SignatureExpired as error:
+        raise LinkRefused("This link has expired.") from error
+    except signing.BadSignature as error:
+        raise LinkRefused("This is no link to the portal.") from error
+    return session, subscriber
 
 
 class PortalSession(models.Model):

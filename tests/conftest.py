@@ -20,7 +20,12 @@ HERE = Path(__file__).parent
 MakeEndpoint = Callable[..., Endpoint]
 Configure = Callable[..., None]
 
-SCHEDULES = ("0002_sweep_schedules", "0006_retention_schedules", "0012_endpoint_disabled")
+SCHEDULES = (
+    "0002_sweep_schedules",
+    "0006_retention_schedules",
+    "0012_endpoint_disabled",
+    "0015_sweeps_expire_later",
+)
 """The migrations of `deliveries` that install the sweeps' schedules."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self, Unpack, cast
 from uuid import uuid4
 
 from angarium_client.shapes import (
@@ -16,11 +16,15 @@ from angarium_client.shapes import (
     Event,
     EventDetail,
     Exchange,
+    Explanation,
     NewEndpoint,
+    NewReplay,
+    Replay,
+    ReplayCount,
     SigningSecret,
     Subscriber,
 )
-from angarium_client.transport import Transport
+from angarium_client.transport import Transport, given
 
 
 class Angarium:
@@ -120,18 +124,42 @@ class Angarium:
         """Give a delivery up. Raises Conflict where it is being sent, or has ended."""
         return cast("DeliveryDetail", self._api.post(f"deliveries/{id}/discard/"))
 
+    def explain(self, event: str, endpoint: str) -> Explanation:
+        """Why an event was delivered to an endpoint, or was not, and what happens next."""
+        path = f"events/{event}/explain/"
+        return cast("Explanation", self._api.get(path, {"endpoint": endpoint}))
+
     # Dead letters
 
     def dead_letters(
         self,
         *,
         endpoint: str | None = None,
+        subscriber: str | None = None,
+        event_type: str | None = None,
         reason: str | None = None,
+        died_after: datetime | str | None = None,
+        died_before: datetime | str | None = None,
         resolution: str | None = None,
     ) -> Iterator[DeadLetter]:
         """Newest first; the open ones, unless another resolution is asked for."""
-        wanted = {"endpoint": endpoint, "reason": reason, "resolution": resolution}
+        wanted = {
+            "endpoint": endpoint,
+            "subscriber": subscriber,
+            "event_type": event_type,
+            "reason": reason,
+            "died_after": died_after,
+            "died_before": died_before,
+            "resolution": resolution,
+        }
         return self._api.pages("dead-letters/", wanted)
+
+    def export_dead_letters(self, format: str = "ndjson", **wanted: Any) -> Iterator[bytes]:
+        """All that `dead_letters` would list, each with its event's data, oldest first.
+
+        The bytes of a file, "ndjson" or "csv", as they come.
+        """
+        return self._api.download("dead-letters/export/", {"format": format, **wanted})
 
     def redrive(self, **selection: Any) -> DeadLetterJob:
         """Redrive all open dead letters that are meant: by `endpoint`, `subscriber`, `event_type`,
@@ -139,15 +167,64 @@ class Angarium:
 
         Of many some are done when it returns, and the rest follows: see `dead_letter_job`.
         """
-        return cast("DeadLetterJob", self._api.post("dead-letters/redrive/", selection))
+        return cast("DeadLetterJob", self._api.post("dead-letters/redrive/", given(selection)))
 
     def discard_dead_letters(self, **selection: Any) -> DeadLetterJob:
         """Discard all open dead letters that are meant, as for `redrive`."""
-        return cast("DeadLetterJob", self._api.post("dead-letters/discard/", selection))
+        return cast("DeadLetterJob", self._api.post("dead-letters/discard/", given(selection)))
+
+    def dead_letter_jobs(self) -> Iterator[DeadLetterJob]:
+        """The redrives and discards of many, newest first."""
+        return self._api.pages("dead-letter-jobs/", {})
 
     def dead_letter_job(self, id: str) -> DeadLetterJob:
         """How far a redrive or discard of many has come; it is over when it has `ended_at`."""
         return cast("DeadLetterJob", self._api.get(f"dead-letter-jobs/{id}/"))
+
+    # Replays
+
+    def count_replay(self, **asked: Unpack[NewReplay]) -> ReplayCount:
+        """How many `start_replay` would send; nothing is sent, and nothing kept."""
+        return cast("ReplayCount", self._api.post("replays/dry-run/", given(asked), repeat=True))
+
+    def start_replay(self, **asked: Unpack[NewReplay]) -> Replay:
+        """Send an endpoint again what it was sent, or with kind="missed" what it never got.
+
+        It is a job, which goes on by itself: see `replay`. Raises Conflict where the endpoint has
+        one under way.
+        """
+        return cast("Replay", self._api.post("replays/", given(asked)))
+
+    def replays(
+        self,
+        *,
+        endpoint: str | None = None,
+        subscriber: str | None = None,
+        state: str | None = None,
+    ) -> Iterator[Replay]:
+        """Newest first."""
+        wanted = {"endpoint": endpoint, "subscriber": subscriber, "state": state}
+        return self._api.pages("replays/", wanted)
+
+    def replay(self, id: str) -> Replay:
+        """How far a replay has come; it is over when it has `ended_at`."""
+        return cast("Replay", self._api.get(f"replays/{id}/"))
+
+    def pause_replay(self, id: str) -> Replay:
+        """Send nothing more until it is resumed. Raises Conflict where it is not running."""
+        return cast("Replay", self._api.post(f"replays/{id}/pause/"))
+
+    def resume_replay(self, id: str) -> Replay:
+        """Go on where it was. Raises Conflict where it is not paused."""
+        return cast("Replay", self._api.post(f"replays/{id}/resume/"))
+
+    def cancel_replay(self, id: str) -> Replay:
+        """For good; what is on its way is delivered. Raises Conflict where it has ended."""
+        return cast("Replay", self._api.post(f"replays/{id}/cancel/"))
+
+    def replay_delivery(self, id: str) -> DeliveryDetail:
+        """Send a single delivery once more. Raises Conflict where it has not ended."""
+        return cast("DeliveryDetail", self._api.post(f"deliveries/{id}/replay/"))
 
     # Subscribers and endpoints
 

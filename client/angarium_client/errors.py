@@ -28,7 +28,10 @@ class Refused(AngariumError):
         super().__init__(self._message())
 
     def _message(self) -> str:
-        faults = [f"{name}: {_sentence(fault)}" for name, fault in self.faults.items()]
+        faults = [
+            _sentence(fault) if name == "non_field_errors" else f"{name}: {_sentence(fault)}"
+            for name, fault in self.faults.items()
+        ]
         return " ".join([self.detail, *faults]).strip() or f"The server answered {self.status}."
 
 

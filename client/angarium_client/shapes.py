@@ -1,6 +1,7 @@
 """What the API answers, as its OpenAPI document has it. Times are ISO 8601 in UTC."""
 
-from typing import Any, NotRequired, TypedDict
+from datetime import datetime
+from typing import Any, NotRequired, Required, TypedDict
 
 
 class Event(TypedDict):
@@ -60,6 +61,53 @@ class DeliveryDetail(Delivery):
     attempts: list[Attempt]
 
 
+class Subscribed(TypedDict):
+    """A subscription, and whether it asks for an event."""
+
+    id: str
+    pattern: str
+    channels: list[str]
+    filter: str
+    matched: bool
+    decided_by: str
+    explanation: str
+    changed_at: str | None
+    change: str
+
+
+class Matching(TypedDict):
+    matched: bool
+    rule: str
+    explanation: str
+    subscriptions: list[Subscribed]
+
+
+class Outlook(TypedDict):
+    explanation: str
+    at: str | None
+
+
+class Moment(TypedDict):
+    at: str
+    what: str
+    explanation: str
+    state: str
+    by: str
+    attempt: Attempt | None
+    dead_letter: str | None
+
+
+class Explanation(TypedDict):
+    event: str
+    endpoint: str
+    delivery: str | None
+    state: str | None
+    answer: str
+    next: Outlook
+    matching: Matching
+    timeline: list[Moment]
+
+
 class DeadLetter(TypedDict):
     id: str
     delivery: str
@@ -80,6 +128,38 @@ class DeadLetterJob(TypedDict):
     matched: int
     changed: int
     asked_at: str | None
+    ended_at: str | None
+
+
+class NewReplay(TypedDict, total=False):
+    endpoint: Required[str]
+    kind: str
+    pattern: str
+    states: list[str]
+    since: datetime | str | None
+    until: datetime | str | None
+    rate: int
+
+
+class ReplayCount(TypedDict):
+    count: int
+    exact: bool
+
+
+class Replay(TypedDict):
+    id: str
+    endpoint: str
+    kind: str
+    pattern: str
+    states: list[str]
+    since: str | None
+    until: str
+    rate: int
+    state: str
+    waits_for: str
+    progress: float
+    replayed: int
+    created_at: str
     ended_at: str | None
 
 

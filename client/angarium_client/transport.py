@@ -1,6 +1,7 @@
 """One request out, one answer back; what may be repeated is, where the server is away."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import requests
@@ -12,6 +13,9 @@ from angarium_client.errors import Unreachable, refused
 
 TIMEOUT = (5.0, 30.0)
 """Seconds to connect, and between two bytes of the answer."""
+
+PIECE = 64 * 1024
+"""Bytes of a download at a time."""
 
 REPEATED = Retry(
     total=4,
@@ -46,7 +50,7 @@ class Transport:
         self._once = _session(key, ONCE)
 
     def get(self, path: str, parameters: Mapping[str, Any] | None = None) -> Any:
-        return self._send("GET", path, params=_given(parameters or {}), repeat=True)
+        return self._send("GET", path, params=given(parameters or {}), repeat=True)
 
     def pages(self, path: str, parameters: Mapping[str, Any]) -> Iterator[Any]:
         """Each row of a list, page by page, as far as somebody asks for more."""
@@ -56,6 +60,11 @@ class Transport:
             if page["next"] is None:
                 return
             page = self._send("GET", page["next"], repeat=True)
+
+    def download(self, path: str, parameters: Mapping[str, Any]) -> Iterator[bytes]:
+        """An answer as it comes, however long; it is asked for at once."""
+        answer = self._answer("GET", path, params=given(parameters), repeat=True, stream=True)
+        return self._pieces(answer)
 
     def post(
         self,
@@ -77,7 +86,19 @@ class Transport:
         self._repeating.close()
         self._once.close()
 
-    def _send(self, method: str, path: str, *, repeat: bool = False, **options: Any) -> Any:
+    def _pieces(self, answer: requests.Response) -> Iterator[bytes]:
+        with answer:
+            try:
+                yield from answer.iter_content(PIECE)
+            except requests.RequestException as error:
+                raise Unreachable(f"{self.root} broke off in the midst: {error}") from error
+
+    def _send(self, method: str, path: str, **options: Any) -> Any:
+        return _parsed(self._answer(method, path, **options))
+
+    def _answer(
+        self, method: str, path: str, *, repeat: bool = False, **options: Any
+    ) -> requests.Response:
         session = self._repeating if repeat else self._once
         url = path if path.startswith(self.root) else self.root + path
         try:
@@ -85,10 +106,9 @@ class Transport:
             answer = session.request(method, url, timeout=TIMEOUT, allow_redirects=False, **options)
         except requests.RequestException as error:
             raise Unreachable(f"{self.root} does not answer: {error}") from error
-        body = _parsed(answer)
         if not 200 <= answer.status_code < 300:
-            raise refused(answer.status_code, body, answer.headers.get("Retry-After"))
-        return body
+            raise refused(answer.status_code, _parsed(answer), answer.headers.get("Retry-After"))
+        return answer
 
 
 def _session(key: str, retries: Retry) -> requests.Session:
@@ -100,8 +120,13 @@ def _session(key: str, retries: Retry) -> requests.Session:
     return session
 
 
-def _given(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in parameters.items() if value is not None}
+def given(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What was not left out; times as text."""
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in parameters.items()
+        if value is not None
+    }
 
 
 def _parsed(answer: requests.Response) -> Any:

@@ -112,17 +112,13 @@ def _last_change(facts: Facts) -> str:
     return CAUSES[Cause.PUT_BACK] if is_last and change.cause == Cause.PUT_BACK else ""
 
 
-def _takes_deliveries(endpoint: Endpoint) -> bool:
-    return endpoint.state == EndpointState.ACTIVE and endpoint.circuit == Endpoint.Circuit.CLOSED
-
-
 def _endpoint_at_rest(facts: Facts) -> str:
     endpoint = facts.endpoint
     since = ""
     if facts.moved is not None and facts.moved.action != facts.moved.Action.CREATED:
         since = f" since {_written(facts.moved.at)}, by {facts.who(facts.moved)}"
     reason = f": {endpoint.disabled_reason.removesuffix('.')}" if endpoint.disabled_reason else ""
-    if endpoint.state == EndpointState.ACTIVE and not _takes_deliveries(endpoint):
+    if endpoint.state == EndpointState.ACTIVE and not endpoint.takes_deliveries:
         opened = (
             f" since {_written(endpoint.circuit_opened_at)}" if endpoint.circuit_opened_at else ""
         )
@@ -161,7 +157,7 @@ def _after_sending(facts: Facts, delivery: Delivery) -> Outlook:
 
 def _after_waiting(facts: Facts, delivery: Delivery) -> Outlook:
     at = delivery.next_attempt_at
-    if not _takes_deliveries(facts.endpoint):
+    if not facts.endpoint.takes_deliveries:
         rest = _endpoint_at_rest(facts)
         return Outlook(f"When it is due, it is held, unless that changes: {rest}", at)
     number = delivery.attempt_number + 1
@@ -171,8 +167,9 @@ def _after_waiting(facts: Facts, delivery: Delivery) -> Outlook:
 
 
 def _after_held(facts: Facts, delivery: Delivery) -> Outlook:
-    expires_at = delivery.created_at + timedelta(seconds=facts.settings.held_retention)
-    if facts.endpoint.state == EndpointState.ACTIVE and not _takes_deliveries(facts.endpoint):
+    since = facts.state_changes[-1].at if facts.state_changes else delivery.created_at
+    expires_at = since + timedelta(seconds=facts.settings.held_retention)
+    if facts.endpoint.state == EndpointState.ACTIVE and not facts.endpoint.takes_deliveries:
         return _after_circuit(facts)
     sentence = {
         EndpointState.ACTIVE: "It is released when its turn comes, the oldest first.",
@@ -206,7 +203,7 @@ def _after_gathering(facts: Facts, delivery: Delivery) -> Outlook:
 
 
 def _after_queued(facts: Facts, delivery: Delivery) -> Outlook:
-    if not _takes_deliveries(facts.endpoint):
+    if not facts.endpoint.takes_deliveries:
         return Outlook(f"It stays where it is. {_endpoint_at_rest(facts)}")
     if facts.ahead is None:
         return Outlook("It moves up within seconds.")

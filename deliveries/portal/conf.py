@@ -22,3 +22,5 @@ class PortalSettings:
     """How long a link to the portal is good, if it is not used before."""
     portal_session_age: float = 4 * HOUR
     """How long one is let in by it."""
+    portal_rate: str = "600/m"
+    """Requests of one session, or of one network without a session; any number, if empty."""

@@ -16,6 +16,7 @@ from deliveries.portal.conf import PortalSettings
 from deliveries.portal.framing import framed
 from deliveries.portal.notices import NOTICES
 from deliveries.portal.own import Own
+from deliveries.portal.throttling import wait_of
 from subscriptions.conf import part
 from subscriptions.models import PortalSession, Subscriber
 
@@ -33,6 +34,21 @@ class PortalRequest(HttpRequest):
 View = Callable[..., HttpResponse]
 
 
+def paced(view: View) -> View:
+    """A view that is asked no oftener than PORTAL_RATE."""
+
+    @wraps(view)
+    def counted(request: HttpRequest, **keys: str) -> HttpResponse:
+        wait = wait_of(request)
+        if not wait:
+            return view(request, **keys)
+        refused = show(request, "too_often", {"wait": wait}, status=429)
+        refused.headers["Retry-After"] = str(wait)
+        return refused
+
+    return counted
+
+
 def page(view: View) -> View:
     """A page for those who have a session, which changes things by POST alone.
 
@@ -40,6 +56,7 @@ def page(view: View) -> View:
     another site's frame; the token of this one goes by the session.
     """
 
+    @paced
     @wraps(view)
     def guarded(request: HttpRequest, **keys: str) -> HttpResponse:
         session = sessions.current(request)

@@ -59,8 +59,13 @@ def forget(response: HttpResponse) -> None:
     )
 
 
+def named(request: HttpRequest) -> str:
+    """The id of the session that a request says it belongs to, open or not; "" for none."""
+    return request.get_signed_cookie(cookie_name(), default="", salt=SALT) or ""
+
+
 def current(request: HttpRequest) -> PortalSession | None:
     """The session that a request belongs to, while it is open."""
-    key = request.get_signed_cookie(cookie_name(), default="", salt=SALT)
+    key = named(request)
     sessions = PortalSession.objects.open().select_related("subscriber")
     return sessions.filter(pk=key).first() if key else None

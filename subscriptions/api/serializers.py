@@ -419,7 +419,7 @@ class NewEndpointSerializer(NewSecret, ChangedEndpointSerializer):
         _subscribe(endpoint, wishes)
         SigningSecret.objects.issue(endpoint, secret, kind=kind)
         if handshake:
-            Handshake.objects.require(endpoint)
+            endpoint.require_handshake()
         return endpoint
 
     def _create_feed(self, given: dict[str, Any]) -> Endpoint:

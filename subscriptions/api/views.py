@@ -41,7 +41,6 @@ from subscriptions.models import (
     ApiKey,
     Endpoint,
     EventType,
-    Handshake,
     SigningSecret,
     Subscriber,
     Subscription,
@@ -423,7 +422,7 @@ class EndpointViewSet(LockingViewSet[Endpoint]):
     )
     @action(detail=True, methods=["post"])
     def verify(self, request: Request, pk: str) -> Response:
-        return self._change(Handshake.objects.require)
+        return self._change(Endpoint.require_handshake)
 
     @extend_schema(
         summary="Close an endpoint's circuit",

@@ -1,4 +1,4 @@
-"""A real browser before a live server. Where there is no browser these tests are skipped.
+"""A real browser before a live server. Where a part of that is missing the tests are skipped.
 
 Pictures go to the folder in SCREENSHOTS, if that is set.
 """
@@ -6,16 +6,16 @@ Pictures go to the folder in SCREENSHOTS, if that is set.
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Never
 
 import pytest
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext, Page
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-
+NEEDED = ("playwright", "axe_playwright_python")
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 OPTIONS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -30,10 +30,25 @@ MakePage = Callable[..., "Page"]
 TakePicture = Callable[["Page", str], None]
 
 
+class Lacking(pytest.Module):
+    """A module of tests that cannot be imported, since a package that it needs is not there."""
+
+    def collect(self) -> Never:
+        lacking = [name for name in NEEDED if find_spec(name) is None]
+        pytest.skip(f"not installed: {', '.join(lacking)}")
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> Lacking | None:
+    if all(find_spec(name) for name in NEEDED):
+        return None
+    return Lacking.from_parent(parent, path=module_path)
+
+
 @pytest.fixture(scope="session")
 def browser() -> Iterator["Browser"]:
     if not Path(CHROMIUM).exists():
         pytest.skip(f"there is no {CHROMIUM}: install Debian's chromium, or set CHROMIUM")
+    playwright = pytest.importorskip("playwright.sync_api")
     # Playwright runs an event loop in this thread, where Django would refuse to touch the database.
     os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
     with playwright.sync_playwright() as driver:

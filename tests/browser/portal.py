@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
@@ -12,6 +12,9 @@ from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Replay
 from subscriptions.models import Endpoint, EventType, SigningSecret, Subscriber, Subscription
 from subscriptions.portal_access import sign_link
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 CATALOGUE = {
     "invoice.paid": (
@@ -35,6 +38,10 @@ class Portal:
     @property
     def link(self) -> str:
         return f"{self.server}/portal/enter/?link={sign_link(self.subscriber)}"
+
+    def enter(self, page: "Page") -> None:
+        page.goto(self.link)
+        page.get_by_role("button", name="Come in").click()
 
     def url(self, path: str) -> str:
         return f"{self.server}/portal/{path}"

@@ -80,6 +80,8 @@ def test_no_page_has_a_fault_that_axe_finds_or_is_wider_than_the_screen(
 ) -> None:
     page = make_page(size=size, color_scheme=scheme)
     page.goto(furnished.link)
+    assert_no_faults(page)
+    furnished.enter(page)
     for name, path in pages():
         page.goto(furnished.url(path))
         page.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
@@ -91,7 +93,7 @@ def test_no_page_has_a_fault_that_axe_finds_or_is_wider_than_the_screen(
 def test_empty_pages_teach_and_have_no_fault_either(
     portal: Portal, page: Page, take_picture: TakePicture
 ) -> None:
-    page.goto(portal.link)
+    portal.enter(page)
     for path in ("endpoints/", "deliveries/", "dead-letters/", "replays/"):
         page.goto(portal.url(path))
         assert_no_faults(page)
@@ -105,7 +107,7 @@ def test_from_a_link_to_a_delivery_that_is_sent_again(
 ) -> None:
     """The whole visit, with JavaScript and without."""
     page = make_page(java_script_enabled=with_javascript)
-    page.goto(portal.link)
+    portal.enter(page)
     page.get_by_role("link", name="Add your first endpoint").click()
     page.get_by_role("button", name="Add the endpoint").click()
     wrong = page.get_by_label("URL", exact=True)
@@ -166,7 +168,7 @@ def test_from_a_link_to_a_delivery_that_is_sent_again(
 def test_a_delivery_that_is_under_way_is_followed(portal: Portal, page: Page) -> None:
     add_endpoint(portal.subscriber, OURS, "*")
     delivery = emit("carpet.woven", {"carpet": "kashan-7", "knots": 640}).deliveries.get()
-    page.goto(portal.link)
+    portal.enter(page)
     page.goto(portal.url(f"deliveries/{delivery.pk}/"))
     expect(page.locator(".state").first).to_have_text("pending")
     fate(delivery, "delivered", (200, "delivered"))
@@ -175,7 +177,7 @@ def test_a_delivery_that_is_under_way_is_followed(portal: Portal, page: Page) ->
 
 
 def test_the_list_follows_its_filter_and_so_does_the_address(furnished: Portal, page: Page) -> None:
-    page.goto(furnished.link)
+    furnished.enter(page)
     page.goto(furnished.url("deliveries/"))
     page.get_by_label("State").select_option("dead")
     expect(page.locator("#results tbody tr")).to_have_count(2)
@@ -189,7 +191,7 @@ def test_the_list_follows_its_filter_and_so_does_the_address(furnished: Portal, 
 def test_only_the_fields_of_the_authentication_that_is_chosen_are_shown(
     furnished: Portal, page: Page
 ) -> None:
-    page.goto(furnished.link)
+    furnished.enter(page)
     page.goto(furnished.url("endpoints/add/"))
     page.get_by_text("Custom headers and authentication").click()
     expect(page.locator(".kind:visible")).to_have_count(0)
@@ -199,7 +201,7 @@ def test_only_the_fields_of_the_authentication_that_is_chosen_are_shown(
 
 
 def test_the_keyboard_reaches_all_and_shows_where_it_is(furnished: Portal, page: Page) -> None:
-    page.goto(furnished.link)
+    furnished.enter(page)
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the content")
     expect(skip).to_be_focused()
@@ -221,7 +223,7 @@ def test_the_keyboard_reaches_all_and_shows_where_it_is(furnished: Portal, page:
 def test_a_browser_keeps_nothing_of_a_page_that_may_show_a_secret(
     furnished: Portal, page: Page
 ) -> None:
-    page.goto(furnished.link)
+    furnished.enter(page)
     endpoint = Endpoint.objects.get(url=OURS)
     page.goto(furnished.url(f"endpoints/{endpoint.pk}/secret/"))
     page.get_by_role("button", name="Show it").click()
@@ -269,6 +271,7 @@ def test_in_a_frame_of_an_application_that_may_have_it_everything_works(
         configure(PORTAL_EMBED_ORIGINS=[origin], PORTAL_NAME="Hooks of ours")
         page.goto(origin)
         inside = page.frame_locator("iframe")
+        inside.get_by_role("button", name="Come in").click()
         inside.get_by_role("link", name=OURS).click()
         inside.get_by_role("button", name="Pause").click()
         expect(inside.get_by_role("status").first).to_contain_text("The endpoint is paused")

@@ -7,9 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from angarium_client import Angarium
+from deliveries.models import DeadLetter, Delivery
 from subscriptions.models import ApiKey
 
 
@@ -23,6 +25,17 @@ def key(transactional_db: None) -> str:
 def client(live_server: LiveServer, key: str) -> Iterator[Angarium]:
     with Angarium(live_server.url, key) as client:
         yield client
+
+
+def bury(delivery: Delivery, last_error: str = "") -> DeadLetter:
+    """Let a delivery have been given up."""
+    now = timezone.now()
+    Delivery.objects.filter(pk=delivery.pk).update(state="dead", ended_at=now)
+    letter = DeadLetter.objects.create(
+        delivery=delivery, reason="gone", last_error=last_error, died_at=now
+    )
+    letter.refresh_from_db()
+    return letter
 
 
 @dataclass
@@ -39,6 +52,7 @@ class Web:
     def __init__(self) -> None:
         self.answers: list[tuple[int, bytes]] = []
         self.location = ""
+        self.promised = 0  # so many bytes of a body, where that is not its length
         self.requests: list[Asked] = []
         web = self
 
@@ -56,9 +70,10 @@ class Web:
                 self.send_response(status)
                 if web.location:
                     self.send_header("location", web.location)
-                self.send_header("content-length", str(len(body)))
+                self.send_header("content-length", str(web.promised or len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+                self.close_connection = bool(web.promised)
 
             def log_message(self, *_: Any) -> None:
                 pass

@@ -1,9 +1,11 @@
 import json
 import socket
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 
 import pytest
+from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from angarium_client import (
@@ -18,10 +20,14 @@ from angarium_client import (
     Unreachable,
 )
 from angarium_client.errors import refused
+from angarium_client.shapes import NewReplay
 from deliveries.models import Delivery, Event
 from subscriptions.models import ApiKey, Endpoint
-from tests.client.conftest import Web
+from tests.client.conftest import Web, bury
 from tests.conftest import MakeEndpoint
+from tests.deliveries.conftest import MakeDelivery
+from tests.deliveries.conftest import make_delivery as make_delivery
+from tests.processes import wait_until
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -92,6 +98,63 @@ class TestDeadLetters:
         assert list(client.dead_letters()) == []
         assert Delivery.objects.count() == 3
 
+    def test_they_are_exported_with_their_events_data(
+        self, client: Angarium, make_delivery: MakeDelivery
+    ) -> None:
+        letter = bury(make_delivery())
+        [line] = b"".join(client.export_dead_letters()).splitlines()
+        assert (json.loads(line)["id"], json.loads(line)["data"]) == (letter.pk, {"n": 1})
+        _, row = b"".join(client.export_dead_letters("csv", reason="gone")).splitlines()
+        assert letter.pk in row.decode()
+        assert b"".join(client.export_dead_letters(died_before=letter.died_at)) == b""
+        with pytest.raises(Invalid, match="format"):
+            client.export_dead_letters("xml")
+
+    def test_an_export_that_breaks_off_is_an_error(self, web: Web) -> None:
+        web.answers = [(200, b"half")]
+        web.promised = 8
+        with Angarium(web.url, "key") as client, pytest.raises(Unreachable, match="broke off"):
+            list(client.export_dead_letters())
+
+
+class TestReplays:
+    def test_one_is_counted_started_paused_resumed_and_cancelled(
+        self, client: Angarium, make_delivery: MakeDelivery
+    ) -> None:
+        delivery = make_delivery(state="delivered", ended_at=timezone.now())
+        since = timezone.now() - timedelta(hours=1)
+        asked: NewReplay = {"endpoint": delivery.endpoint_id, "pattern": "made.*", "since": since}
+        # The client and the server may differ by a millisecond in when that was.
+        wait_until(lambda: client.count_replay(**asked)["count"] == 1, "the delivery")
+        replay = client.start_replay(**asked)
+        assert replay["since"] == since.isoformat().replace("+00:00", "Z")
+        with pytest.raises(Conflict):
+            client.start_replay(**asked)
+        assert client.pause_replay(replay["id"])["state"] == "paused"
+        assert client.resume_replay(replay["id"])["state"] == "running"
+        assert client.cancel_replay(replay["id"])["state"] == "cancelled"
+        [listed] = client.replays(endpoint=delivery.endpoint_id)
+        assert listed == client.replay(replay["id"])
+
+    def test_a_single_delivery_is_sent_again(
+        self, client: Angarium, make_delivery: MakeDelivery
+    ) -> None:
+        delivery = make_delivery(state="delivered", ended_at=timezone.now())
+        assert client.replay_delivery(delivery.pk)["state"] == "pending"
+        with pytest.raises(Conflict):
+            client.replay_delivery(delivery.pk)
+
+
+class TestExplanations:
+    def test_say_how_it_stands_and_what_happens_next(
+        self, client: Angarium, make_delivery: MakeDelivery
+    ) -> None:
+        letter = bury(make_delivery())
+        told = client.explain(letter.delivery.event_id, letter.endpoint_id)
+        assert (told["state"], told["delivery"]) == ("dead", letter.delivery_id)
+        assert told["timeline"][0]["what"] == "event"
+        assert told["next"]["at"] is not None
+
 
 class TestErrors:
     def test_a_refusal_says_which_field_is_at_fault_and_which_request_it_was(
@@ -100,6 +163,8 @@ class TestErrors:
         with pytest.raises(Invalid, match="type: Use words of letters") as raised:
             client.emit("no type!", {})
         assert list(raised.value.faults) == ["type"]
+        with pytest.raises(Invalid, match=r"^Say which are meant"):
+            client.redrive()
         assert raised.value.request_id
 
     def test_each_kind_is_an_error_of_its_own(

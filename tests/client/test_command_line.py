@@ -1,27 +1,38 @@
 import json
 import stat
 import threading
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
-from angarium_client.cli import login, main
+from angarium_client.cli import jobs, login, main
 from angarium_client.cli.tailing import REMEMBERED, News
+from angarium_client.cli.times import Time, local
 from angarium_client.shapes import Delivery
+from deliveries import dead_letters, replays
 from deliveries.emit import emit
-from deliveries.models import Event
+from deliveries.models import DeadLetterJob, Event, Replay
 from subscriptions.models import ApiKey, Subscriber
-from tests.conftest import MakeEndpoint
+from tests.client.conftest import bury
+from tests.conftest import Configure, MakeEndpoint
+from tests.deliveries.conftest import MakeDelivery
+from tests.deliveries.conftest import make_delivery as make_delivery
 from tests.processes import wait_until
 from tests.receiver import Answer, Receiver
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Run = Callable[..., Result]
+
+LIST_ALL = ("dead-letters", "list", "--resolution", "any")
 
 
 @pytest.fixture
@@ -139,6 +150,118 @@ class TestEndpoints:
         assert run("endpoints", "test", endpoint.pk).exit_code == 0
         receiver.answers["/hook"] = lambda _, __: Answer(500)
         assert run("endpoints", "test", endpoint.pk).exit_code == 1
+
+
+class TestExplain:
+    def test_the_time_line_is_a_table_in_colours(
+        self, run: Run, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        letter = bury(make_delivery())
+        event, endpoint = letter.delivery.event_id, letter.endpoint_id
+        plain = run("explain", letter.delivery_id).output
+        assert plain == run("explain", event, endpoint).output
+        assert "The event was emitted." in plain
+        assert "What happens next" in plain
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert "\x1b[31mdead" in run("explain", letter.delivery_id, color=True).output
+
+    def test_the_whole_of_it_is_there_for_programs(
+        self, run: Run, make_delivery: MakeDelivery
+    ) -> None:
+        [told] = lines(run("--json", "explain", make_delivery().pk))
+        assert told["timeline"][0]["explanation"] == "The event was emitted."
+
+    def test_of_an_event_one_has_to_name_the_endpoint(self, run: Run) -> None:
+        assert run("explain", "evt_1").exit_code == 2
+
+
+class TestDeadLetters:
+    def test_what_an_endpoint_answered_does_not_steer_the_terminal(
+        self, run: Run, make_delivery: MakeDelivery
+    ) -> None:
+        letter = bury(make_delivery(), last_error="\x1b]0;mine\x07 \u202eevil [/b] :fire:")
+        for command in (("dead-letters", "list"), ("explain", letter.delivery_id)):
+            shown = run(*command).output
+            assert "\\x1b]0;mine\\x07 \\u202eevil [/b] :fire:" in shown
+            assert "\x1b" not in shown
+
+    def test_one_is_redriven_by_its_name_and_another_discarded(
+        self, run: Run, make_delivery: MakeDelivery
+    ) -> None:
+        first, second = bury(make_delivery()), bury(make_delivery())
+        assert "1 redriven." in run("dead-letters", "redrive", first.pk).output
+        discard = ("dead-letters", "discard", second.pk)
+        assert run(*discard, input="n\n").exit_code == 1
+        assert "1 discarded." in run(*discard, "--yes").output
+        assert {one["resolution"] for one in lines(run("--json", *LIST_ALL))} == {
+            "redriven",
+            "discarded",
+        }
+
+    def test_a_job_is_followed_to_its_end(
+        self,
+        run: Run,
+        make_delivery: MakeDelivery,
+        configure: Configure,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr(jobs, "PAUSE", 0.01)
+        configure(SWEEP_CHUNK=2)
+        letters = [bury(make_delivery()) for _ in range(3)]
+        redrive = ("dead-letters", "redrive", "--reason", "gone", "--follow")
+        with ThreadPoolExecutor(1) as pool:
+            followed = pool.submit(run, "--json", *redrive)
+            wait_until(lambda: DeadLetterJob.objects.filter(changed=2).exists(), "the job")
+            dead_letters.carry_on_all()
+        told = lines(followed.result())
+        assert (told[-1]["changed"], told[-1]["ended_at"] is None) == (len(letters), False)
+        assert "100%" in run("dead-letters", "job", told[-1]["id"], "--follow").output
+
+
+class TestReplay:
+    def test_one_is_counted_and_then_followed_to_its_end(
+        self, run: Run, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(jobs, "PAUSE", 0.01)
+        delivery = make_delivery(state="delivered", ended_at=timezone.now())
+        start = ("replay", "start", delivery.endpoint_id, "--since", "2026-01-01")
+        wait_until(lambda: "1 would be sent." in run(*start, "--dry-run").output, "the delivery")
+        with ThreadPoolExecutor(1) as pool:
+            followed = pool.submit(run, "--json", *start, "--follow")
+            wait_until(lambda: Replay.objects.exists(), "the replay")
+            replay = Replay.objects.get()
+            wait_until(lambda: replays.step(replay.pk) is None, "its end")
+        last = lines(followed.result())[-1]
+        assert (last["state"], last["replayed"], last["progress"]) == ("finished", 1, 1.0)
+        assert "100%" in run("replay", "show", replay.pk).output
+        assert "1 sent, finished." in run("replay", "show", replay.pk, "--follow").output
+
+    def test_it_is_paused_resumed_and_cancelled(
+        self, run: Run, make_endpoint: MakeEndpoint
+    ) -> None:
+        [replay] = lines(run("--json", "replay", "start", make_endpoint().pk))
+        for change, state in (("pause", "paused"), ("resume", "running"), ("cancel", "cancelled")):
+            assert state in run("replay", change, replay["id"]).output
+        ended = run("replay", "pause", replay["id"])
+        assert (ended.exit_code, "This replay is cancelled." in ended.output) == (1, True)
+
+    def test_a_time_that_is_none_is_said_so(self, run: Run) -> None:
+        result = run("replay", "start", "ep_1", "--since", "yesterday")
+        assert (result.exit_code, "is no time" in result.output) == (2, True)
+
+
+class TestTimes:
+    def test_are_those_of_the_clocks_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TZ", "Asia/Tehran")
+        time.tzset()
+        try:
+            assert Time().convert("2026-03-01T08:00", None, None).utcoffset() == timedelta(
+                hours=3.5
+            )
+            assert f"{local('2026-03-01T04:30:00Z'):%H:%M}" == "08:00"
+        finally:
+            monkeypatch.undo()
+            time.tzset()
 
 
 class TestTail:

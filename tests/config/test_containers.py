@@ -110,7 +110,12 @@ def test_a_container_that_gives_no_sign_of_life_is_unhealthy(service: str, tmp_p
     checked = subprocess.run(
         [sys.executable, *(argument.replace(":8000", ":9") for argument in arguments)],
         cwd=ROOT,
-        env={**environment(service), "ANGARIUM_HEARTBEAT_DIRECTORY": str(tmp_path)},
+        env={
+            **environment(service),
+            "ANGARIUM_HEARTBEAT_DIRECTORY": str(tmp_path),
+            # Without its broker a worker has an excuse.
+            "REDIS_URL": settings.REDIS_URL,
+        },
         capture_output=True,
         text=True,
     )

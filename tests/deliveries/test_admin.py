@@ -23,7 +23,6 @@ from subscriptions.models import (
     Endpoint,
     EventType,
     Feed,
-    Handshake,
     SigningSecret,
     Subscriber,
 )
@@ -349,7 +348,7 @@ def test_why_no_test_event_is_sent_is_said(
     admin_client: Client, make_endpoint: MakeEndpoint, subscriber: Subscriber
 ) -> None:
     endpoint = make_endpoint()
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     page = admin_client.post(page_of_test(endpoint)).content.decode()
     assert "has not answered its challenge" in page
     feed = Feed.objects.open(subscriber)

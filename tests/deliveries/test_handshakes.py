@@ -29,7 +29,7 @@ def endpoint(make_endpoint: MakeEndpoint, receiver: Receiver) -> Endpoint:
     """One that has to answer a challenge, and does."""
     receiver.answers["/hook"] = echo
     endpoint = make_endpoint(url=receiver.url())
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     return endpoint
 
 
@@ -112,7 +112,7 @@ def test_what_was_under_way_when_a_handshake_was_required_is_held(
     endpoint = make_endpoint()
     delivery = emit("invoice.paid", {}).deliveries.get()
     assert delivery.state == "pending"
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     assert claim([to_uuid(delivery.pk)]) == []
     delivery.refresh_from_db()
     assert delivery.state == "held"
@@ -182,7 +182,7 @@ def test_one_that_was_given_up_is_tried_anew_when_somebody_asks(
     endpoint: Endpoint, receiver: Receiver
 ) -> None:
     Handshake.objects.update(due_at=None, tries=5)
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     assert shake(endpoint).verified_at is not None
 
 
@@ -220,7 +220,7 @@ class TestATry:
     def test_does_not_count_once_the_handshake_is_required_anew(self, endpoint: Endpoint) -> None:
         """As where the URL has moved while the old one was asked."""
         ours = self.taken(endpoint)
-        Handshake.objects.require(endpoint)
+        endpoint.require_handshake()
         handshakes.record(ours, self.repeated(ours))
         endpoint.refresh_from_db()
         assert endpoint.state == "unverified"
@@ -266,7 +266,7 @@ def test_one_that_is_at_rest_is_challenged_when_it_is_resumed(
     endpoint.state = state
     endpoint.save()
     Handshake.objects.update(due_at=None, tries=5)
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     assert endpoint.state == state
     endpoint.resume()
     assert endpoint.state == "unverified"
@@ -297,7 +297,7 @@ class TestWhoIsRung:
         self, endpoint: Endpoint, queue: Queue
     ) -> None:
         queue.purge()
-        Handshake.objects.require(endpoint)
+        endpoint.require_handshake()
         assert queue.messages("housekeeping") == [("deliveries.handshake", [endpoint.pk])]
 
     def test_and_again_by_the_sweep_while_it_is_due(self, endpoint: Endpoint, queue: Queue) -> None:

@@ -91,6 +91,36 @@ def test_nothing_is_sent_again_to_a_deleted_endpoint(
     assert states() == {delivery.pk: "dead"}
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("operation", [operations.redrive, operations.replay])
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        {"state": "paused"},
+        {
+            "circuit": "open",
+            "openings": 1,
+            "circuit_opened_at": timezone.now(),
+            "probe_at": timezone.now(),
+        },
+    ],
+    ids=["paused", "circuit open"],
+)
+def test_for_an_endpoint_that_takes_none_it_is_held_at_once_and_nobody_is_told(
+    make_delivery: MakeDelivery,
+    queue: Queue,
+    operation: Callable[[list[UUID]], object],
+    endpoint: dict[str, object],
+) -> None:
+    delivery = in_state(make_delivery, "dead")
+    Endpoint.objects.update(**endpoint)
+    queue.purge()
+    assert operation([to_uuid(delivery.pk)]) == [to_uuid(delivery.pk)]
+    delivery.refresh_from_db()
+    assert (delivery.state, delivery.rung_at, delivery.ended_at) == ("held", None, None)
+    assert queue.deliveries() == set()
+
+
 def test_what_was_fetched_from_a_feed_keeps_its_place(make_delivery: MakeDelivery) -> None:
     delivery = in_state(make_delivery, "delivered")
     Delivery.objects.update(feed_position=1)

@@ -3,7 +3,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -252,3 +252,27 @@ def test_many_workers_that_claim_the_same_list_share_it_without_a_double(
     # What nobody could lock just then is still pending, for the sweep to ring again.
     left = {to_uuid(pk) for pk, state in states().items() if state == "pending"}
     assert set(claimed) | left == {to_uuid(delivery.pk) for delivery in deliveries}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_not_committed_is_not_told_and_told_once_it_is(
+    make_delivery: MakeDelivery, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = (take_one(make_delivery()).lease, GONE)
+    with connection.cursor() as cursor:
+        cursor.execute("""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN RAISE EXCEPTION $$not now$$; END';
+            CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON deliveries_attempt
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()
+        """)
+        try:
+            with pytest.raises(DatabaseError, match="not now"):
+                record([result])
+        finally:
+            cursor.execute("DROP FUNCTION refuse CASCADE")
+    assert caplog.messages == []
+    record([result])
+    disabled, dead = caplog.messages
+    assert "is disabled: it answered 410 Gone" in disabled
+    assert "dead, gone" in dead

@@ -88,6 +88,7 @@ def test_what_is_redriven_says_by_what_decision(
     make_delivery: MakeDelivery,
 ) -> None:
     by_a_person, by_itself = dead(make_delivery), dead(make_delivery)
+    Endpoint.objects.update(state="active")
     operations.redrive([to_uuid(by_a_person.pk)])
     operations.redrive([to_uuid(by_itself.pk)], DeadLetter.Resolution.RECOVERED)
     assert changes(by_a_person.pk) == [("dead", "pending", "redriven")]

@@ -19,6 +19,7 @@ from subscriptions.models import Endpoint, SigningSecret, Subscriber
 from tests.conftest import Configure, MakeEndpoint, Queue, install_schedules
 from tests.deliveries.conftest import MakeDelivery, age, states
 from webhooks.sending.outcome import Outcome, OutcomeKind
+from webhooks.signing import TOLERANCE
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
 
@@ -164,6 +165,21 @@ class TestHeld:
         letter = DeadLetter.objects.get()
         assert letter.reason == "expired"
         assert letter.last_error == "Its endpoint was paused for too long."
+
+    @pytest.mark.parametrize("ends", ["dead", "delivered"])
+    def test_what_is_old_and_sent_again_is_held_for_its_whole_time_from_then(
+        self, make_delivery: MakeDelivery, configure: Configure, ends: str
+    ) -> None:
+        delivery = make_delivery(state=ends, ended_at=timezone.now(), endpoint={"state": "paused"})
+        # Whatever there is by now is older than a delivery may be held.
+        configure(HELD_RETENTION=0)
+        assert operations.replay([to_uuid(delivery.pk)])
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE deliveries_statechange SET at = now() + interval '1 hour'")
+        assert sweeps.held_too_long() == 0
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE deliveries_statechange SET at = now() - interval '1 hour'")
+        assert sweeps.held_too_long() == 1
 
 
 def bury(delivery: Delivery, reason: str = "exhausted", **columns: object) -> DeadLetter:
@@ -385,3 +401,11 @@ def test_beat_has_a_schedule_for_every_sweep_there_is() -> None:
     app.loader.import_default_modules()
     assert {name for name in app.tasks if name.startswith("deliveries.sweep_")} <= scheduled
     assert scheduled - set(app.tasks) == set()
+
+
+def test_no_sweep_is_dropped_by_a_worker_whose_clock_receivers_would_still_bear() -> None:
+    install_schedules()
+    sweeps_of_beat = PeriodicTask.objects.filter(task__startswith="deliveries.sweep_")
+    expire = list(sweeps_of_beat.values_list("expire_seconds", flat=True))
+    assert len(expire) > 5
+    assert all(seconds is None or seconds >= 2 * TOLERANCE for seconds in expire)

@@ -12,7 +12,7 @@ from subscriptions.authentication import (
     BearerAuthentication,
     OAuth2ClientCredentials,
 )
-from subscriptions.models import Endpoint, Feed, Handshake, SigningSecret, Subscriber
+from subscriptions.models import Endpoint, Feed, SigningSecret, Subscriber
 from tests.conftest import Configure, MakeEndpoint
 from tests.deliveries.courier.turnstile import Turnstile
 from tests.receiver import Answer, Received, Receiver
@@ -202,7 +202,7 @@ def test_an_endpoint_that_has_not_answered_its_challenge_is_sent_nothing_else(
     make_endpoint: MakeEndpoint, receiver: Receiver
 ) -> None:
     endpoint = make_endpoint(url=receiver.url())
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     with pytest.raises(NotTestable, match="challenge"):
         send_test_event(endpoint)
     assert receiver.received == []

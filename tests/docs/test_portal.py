@@ -1,6 +1,7 @@
 """What docs/portal.md teaches is so: its commands have the answers that it says."""
 
 import json
+from urllib.parse import unquote
 
 import pytest
 from django.test import Client
@@ -22,5 +23,7 @@ def test_the_commands_answer_as_the_page_says(subscriber: Subscriber) -> None:
     assert set(made) == set(answers[0])
     here = answers[0]["url"].replace("127.0.0.1:8000", "testserver")
     assert made["url"].startswith(here.removesuffix("…"))
-    assert Client().get(made["url"]).status_code == 302
+    assert "Come in" in Client().get(made["url"]).content.decode()
+    link = made["url"].partition("link=")[2]
+    assert Client().post("/portal/enter/", {"link": unquote(link)}).status_code == 302
     assert fits(answers[1], curl(APIClient(), ended, KEY=key, SUBSCRIBER=subscriber.pk).json())

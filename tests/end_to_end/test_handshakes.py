@@ -88,7 +88,7 @@ def test_a_challenge_that_fails_is_sent_again(
 ) -> None:
     endpoint = make_endpoint(url=receiver.url())
     receiver.answers["/hook"] = lambda *_: Answer(500)
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     failed = Handshake.objects.filter(tries=1, status=500)
     wait_until(failed.exists, "the record of the first try")
     failed.update(due_at=failed.get().required_at)

@@ -128,8 +128,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 
 @pytest.fixture
 def start_worker(start: Start, lane: str) -> Start:
-    """Circuits are off: an endpoint that a test has fail is asked again all the same."""
-    return partial(start, processes.worker, LANE=lane, ANGARIUM_CIRCUIT_FAILURE_RATE="0")
+    return partial(start, processes.worker, LANE=lane)
 
 
 @pytest.fixture

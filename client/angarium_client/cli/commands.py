@@ -8,7 +8,9 @@ from angarium_client.cli.dead_letters import dead_letters
 from angarium_client.cli.deliveries import deliveries, delivery, discard, retry, tail
 from angarium_client.cli.endpoints import endpoints, subscribers
 from angarium_client.cli.events import emit, event, events
+from angarium_client.cli.explain import explain
 from angarium_client.cli.output import Output
+from angarium_client.cli.replay import replay
 from angarium_client.cli.session import Commands, Session, pass_session
 
 
@@ -25,6 +27,7 @@ def main(context: click.Context, as_json: bool) -> None:
     angarium tail
     """
     context.obj = Session(Output(as_json=as_json))
+    context.call_on_close(context.obj.close)
 
 
 @main.command()
@@ -34,7 +37,8 @@ def main(context: click.Context, as_json: bool) -> None:
 def login(session: Session, url: str, key: str) -> None:
     """Keep the server's URL and an API key, which `manage.py create_api_key` makes."""
     try:
-        next(Angarium(url, key).subscribers(), None)
+        with Angarium(url, key) as angarium:
+            next(angarium.subscribers(), None)
     except Forbidden:
         pass  # a key that may only emit is a key
     except Unauthorized as error:
@@ -53,7 +57,7 @@ def logout(session: Session) -> None:
 
 for command in (
     *(emit, events, event),
-    *(deliveries, delivery, tail, retry, discard, dead_letters),
+    *(deliveries, delivery, tail, explain, retry, discard, dead_letters, replay),
     *(subscribers, endpoints),
 ):
     main.add_command(command)

@@ -1,8 +1,8 @@
 """What a person sees: a table, in colour on a terminal; or JSON, a line for each row."""
 
 import json
+import os
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,16 +10,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from angarium_client.cli.times import local
+
 TONES = {
-    **dict.fromkeys(("delivered", "active", "redriven", "recovered"), "green"),
+    **dict.fromkeys(("delivered", "active", "redriven", "recovered", "finished"), "green"),
     **dict.fromkeys(("waiting", "held", "queued", "gathering", "paused", "unverified"), "yellow"),
-    **dict.fromkeys(("pending", "sending", "batched", "feed"), "cyan"),
+    **dict.fromkeys(("pending", "sending", "batched", "feed", "running"), "cyan"),
     **dict.fromkeys(("dead", "disabled", "open"), "red"),
-    **dict.fromkeys(("discarded", "dropped", "deleted"), "dim"),
+    **dict.fromkeys(("discarded", "dropped", "deleted", "cancelled"), "dim"),
 }
 
 WIDTH_OF_A_FILE = 250
-"""Columns, where nobody looks on."""
+"""Columns, where nobody looks on and COLUMNS does not say."""
 
 
 class Output:
@@ -27,9 +29,9 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
-        self.console = Console(highlight=False)
-        if not self.console.is_terminal:
-            self.console = Console(highlight=False, width=WIDTH_OF_A_FILE)
+        self.console = _console()
+        if not self.console.is_terminal and "COLUMNS" not in os.environ:
+            self.console = _console(WIDTH_OF_A_FILE)
 
     def rows(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """A line for each row: of these columns, or of all in JSON."""
@@ -42,7 +44,7 @@ class Output:
             # The first is an id, mostly, and is there to be copied.
             table.add_column(column.replace("_", " "), overflow="fold", no_wrap=not place)
         for row in rows:
-            table.add_row(*(_cell(row[column]) for column in columns))
+            table.add_row(*(cell(row[column]) for column in columns))
         self.console.print(table if table.row_count else Text("None.", style="dim"))
 
     def one(self, row: Mapping[str, Any]) -> None:
@@ -54,7 +56,7 @@ class Output:
         table.add_column(style="bold")
         table.add_column(overflow="fold")
         for name, value in row.items():
-            table.add_row(name.replace("_", " "), _cell(value))
+            table.add_row(name.replace("_", " "), cell(value))
         self.console.print(table)
 
     def line(self, row: Mapping[str, Any]) -> None:
@@ -62,29 +64,45 @@ class Output:
         if self.as_json:
             click.echo(json.dumps(row, ensure_ascii=False))
         else:
-            self.console.print(Text("  ").join(_cell(value) for value in row.values()))
+            self.console.print(Text("  ").join(cell(value) for value in row.values()))
 
     def say(self, sentence: str) -> None:
         """What is for a person alone."""
         if not self.as_json:
             self.console.print(Text(sentence))
 
+    def told(self, row: Mapping[str, Any], sentence: str) -> None:
+        """A sentence for a person, the row in JSON."""
+        if self.as_json:
+            self.line(row)
+        else:
+            self.say(sentence)
 
-def _cell(value: Any) -> Text:
+
+def _console(width: int | None = None) -> Console:
+    """One to which what others have written is no markup."""
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def shown(text: str) -> str:
+    """A text of others' without what would steer the terminal, or hide from its reader."""
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape").decode()
+        for one in text
+    )
+
+
+def tone(state: str) -> str:
+    """The colour of a state, or of what became of something."""
+    return TONES.get(state, "")
+
+
+def cell(value: Any) -> Text:
+    """A value as it stands in a table."""
     if value is None or value == "":
         return Text("-", style="dim")
     if isinstance(value, dict | list):
-        return Text(json.dumps(value, ensure_ascii=False))
+        return Text(shown(json.dumps(value, ensure_ascii=False)))
     text = str(value)
-    return Text(_when(text) or text, style=TONES.get(text, ""))
-
-
-def _when(text: str) -> str | None:
-    """A time as it is on the clocks here; None where it is no time."""
-    if len(text) < 20 or text[4] != "-" or text[10] != "T":
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return f"{moment.replace(tzinfo=moment.tzinfo or UTC).astimezone():%Y-%m-%d %H:%M:%S}"
+    moment = local(text)
+    return Text(f"{moment:%Y-%m-%d %H:%M:%S}" if moment else shown(text), style=tone(text))

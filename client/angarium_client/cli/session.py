@@ -26,6 +26,11 @@ class Session:
             self._api = Angarium(known.url, known.key)
         return self._api
 
+    def close(self) -> None:
+        """Let go of the connection to the server, if one was needed."""
+        if self._api is not None:
+            self._api.close()
+
 
 class Commands(click.Group):
     """Ends with the error's message where the server, or the login, is the fault."""

@@ -11,7 +11,7 @@ from django.urls import reverse
 from deliveries.portal.forms import FeedForm, NewEndpointForm, SettingsForm
 from deliveries.portal.gate import PortalRequest, done, page, posted, show
 from deliveries.portal.own import found, locked, newest
-from subscriptions.models import Endpoint, Handshake, Subscription
+from subscriptions.models import Endpoint, Subscription
 
 LATEST = 10
 """So many deliveries are on an endpoint's own page."""
@@ -94,7 +94,7 @@ def close_circuit(request: PortalRequest, key: str) -> HttpResponse:
 
 @posted
 def verify(request: PortalRequest, key: str) -> HttpResponse:
-    return _change(request, key, Handshake.objects.require, "challenged")
+    return _change(request, key, Endpoint.require_handshake, "challenged")
 
 
 @transaction.atomic

@@ -5,12 +5,13 @@ import logging
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect
 from django.urls import reverse
-from django.views.decorators.http import require_GET
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_GET, require_http_methods
 
 from deliveries.portal import sessions
 from deliveries.portal.conf import PortalSettings
 from deliveries.portal.framing import framed
-from deliveries.portal.gate import PortalRequest, posted, show
+from deliveries.portal.gate import PortalRequest, paced, posted, show
 from deliveries.portal.theme import stylesheet
 from subscriptions.conf import part
 from subscriptions.models import PortalSession
@@ -23,13 +24,22 @@ THEME_AGE = 300
 
 
 @framed
-@require_GET
+@csrf_exempt  # whoever is let in by a link had no session before
+@paced
+@require_http_methods(["GET", "HEAD", "POST"])
 def enter(request: HttpRequest) -> HttpResponse:
-    """Exchange a link for a session, and drop it from the address."""
+    """Exchange a link for a session, and drop it from the address.
+
+    By POST alone, so that whatever fetches links by itself uses none up.
+    """
     settings = part(PortalSettings)
     try:
+        if request.method != "POST":
+            link = request.GET.get("link", "")
+            PortalSession.objects.look_at(link, link_age=settings.portal_link_age)
+            return show(request, "enter", {"link": link})
         session = PortalSession.objects.enter(
-            request.GET.get("link", ""),
+            request.POST.get("link", ""),
             link_age=settings.portal_link_age,
             session_age=settings.portal_session_age,
         )
@@ -50,6 +60,7 @@ def leave(request: PortalRequest) -> HttpResponse:
 
 
 @framed
+@paced
 @require_GET
 def left(request: HttpRequest) -> HttpResponse:
     return show(request, "left")

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.management.teaching import TeachingCommand
-from subscriptions.models import Endpoint, Handshake, SigningSecret, Subscriber, Subscription
+from subscriptions.models import Endpoint, SigningSecret, Subscriber, Subscription
 from webhooks.keys import Kind
 
 Row = TypeVar("Row", bound=Model)
@@ -23,7 +23,7 @@ ID_WIDTH = len("ep_") + 32
 CHANGES: dict[str, tuple[Callable[[Endpoint], Any], str]] = {
     "pause": (Endpoint.pause, "hold its deliveries back until it is resumed"),
     "resume": (Endpoint.resume, "deliver again, what was held back too"),
-    "verify": (Handshake.objects.require, "hold back until it has answered a challenge"),
+    "verify": (Endpoint.require_handshake, "hold back until it has answered a challenge"),
 }
 
 
@@ -159,7 +159,7 @@ Shapes, filters, headers and feeds are for the API and the admin."""
             _saved(Subscription(endpoint=endpoint, pattern=pattern))
         secret = SigningSecret.objects.issue(endpoint, kind=kind)
         if handshake or part(SubscriptionSettings).require_handshake:
-            Handshake.objects.require(endpoint)
+            endpoint.require_handshake()
         self.stdout.write(f"endpoint: {endpoint.pk}")
         self._show(secret)
         for warning in endpoint.warnings():

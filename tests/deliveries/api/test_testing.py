@@ -1,7 +1,7 @@
 from rest_framework.test import APIClient
 
 from deliveries import testing
-from subscriptions.models import Endpoint, Feed, Handshake, Subscriber
+from subscriptions.models import Endpoint, Feed, Subscriber
 from tests.api_client import faults
 from tests.conftest import MakeEndpoint
 from tests.receiver import Answer, Receiver
@@ -43,7 +43,7 @@ def test_neither_a_feed_nor_an_unverified_endpoint_is_sent_one(
     api: APIClient, make_endpoint: MakeEndpoint, subscriber: Subscriber
 ) -> None:
     unverified = make_endpoint()
-    Handshake.objects.require(unverified)
+    unverified.require_handshake()
     for endpoint in (unverified, Feed.objects.open(subscriber)):
         response = api.post(path_of(endpoint))
         assert (response.status_code, faults(response)) == (409, ["detail"])

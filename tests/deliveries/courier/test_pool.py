@@ -98,7 +98,7 @@ def test_silent_endpoints_that_are_challenged_keep_no_delivery_waiting(
     receiver.answers["/silent"] = turnstile
     challenged = [make_endpoint("none.such", url=receiver.url("/silent")) for _ in range(5)]
     for endpoint in challenged:
-        Handshake.objects.require(endpoint)
+        endpoint.require_handshake()
     receiver.wait_for(5, path="/silent")
     [delivery] = make_unrung()
     ring(delivery)

@@ -41,6 +41,8 @@ def make_facts() -> MakeFacts:
         event = Event(type="invoice.paid", payload='{"amount":100}', created_at=EMITTED)
         its = {"created_at": after(-60), "url": "https://example.com/", **(endpoint or {})}
         endpoint = Endpoint(subscriber=subscriber, **its)
+        # PostgreSQL's to say, if there were one.
+        endpoint.takes_deliveries = endpoint.state == "active" and endpoint.circuit == "closed"
         fields = options.pop("delivery", {})
         delivery = None
         if state is not None:

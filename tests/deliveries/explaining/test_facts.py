@@ -48,8 +48,8 @@ def test_it_takes_the_same_few_queries_however_much_happened(make_delivery: Make
             explain(gather(Event.objects.get(pk=delivery.event_id), endpoint))
         counts.append(len(captured))
         for _ in range(3):
-            operations.redrive([to_uuid(delivery.pk)])
             Endpoint.objects.update(state="active")
+            operations.redrive([to_uuid(delivery.pk)])
             record([(take_one(delivery).lease, GONE)])
             endpoint.pause()
             endpoint.resume()

@@ -18,7 +18,7 @@ class Visitor:
     def __init__(self, subscriber: Subscriber) -> None:
         self.client = Client(enforce_csrf_checks=True)
         self.subscriber = subscriber
-        entered = self.client.get(f"{PORTAL}enter/", {"link": sign_link(subscriber)})
+        entered = self.client.post(f"{PORTAL}enter/", {"link": sign_link(subscriber)})
         assert entered.status_code == 302
         self.session = PortalSession.objects.filter(subscriber=subscriber).latest("pk")
 

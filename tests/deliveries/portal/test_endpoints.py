@@ -7,7 +7,6 @@ from subscriptions.models import (
     Endpoint,
     EventType,
     Feed,
-    Handshake,
     HistoryEntry,
     SigningSecret,
     Subscription,
@@ -126,7 +125,7 @@ def test_one_that_has_had_its_challenge_is_challenged_again_where_it_moves(
     visitor: Visitor, make_endpoint: MakeEndpoint
 ) -> None:
     endpoint = make_endpoint(url=URL)
-    Handshake.objects.require(endpoint)
+    endpoint.require_handshake()
     moved = {**ASKED, "authentication": "", "url": "https://example.org/"}
     visitor.post(f"endpoints/{endpoint.pk}/settings/", **moved)
     endpoint.refresh_from_db()

@@ -1,5 +1,6 @@
 """Into the portal leads a link, once and for a while; what it opens ends when it should."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -23,7 +24,7 @@ ENTER = "/portal/enter/"
 
 def enter(link: str) -> tuple[Client, int, str]:
     client = Client()
-    answer = client.get(ENTER, {"link": link})
+    answer = client.post(ENTER, {"link": link})
     return client, answer.status_code, answer.content.decode()
 
 
@@ -38,7 +39,9 @@ def test_the_api_hands_out_a_link_that_leads_in(api: APIClient, subscriber: Subs
     url = link_of(api, subscriber)
     assert url.startswith("http://testserver/portal/enter/?link=")
     client = Client()
-    answer = client.get(url, follow=True)
+    asked = client.get(url).content.decode()
+    [link] = re.findall(r'name="link" value="([^"]+)"', asked)
+    answer = client.post(ENTER, {"link": link}, follow=True)
     assert answer.redirect_chain == [("/portal/", 302), ("/portal/endpoints/", 302)]
     assert "Shah Abbas" in answer.content.decode()
 
@@ -71,10 +74,15 @@ def test_a_link_opens_once(subscriber: Subscriber) -> None:
     assert again.get("/portal/endpoints/").status_code == 403
 
 
-def test_a_look_at_its_head_does_not_use_a_link_up(subscriber: Subscriber) -> None:
+def test_whatever_fetches_links_by_itself_uses_none_up(subscriber: Subscriber) -> None:
     link = sign_link(subscriber)
-    assert Client().head(ENTER, {"link": link}).status_code == 405
+    scanner = Client()
+    for look in (scanner.head, scanner.get, scanner.get):
+        assert look(ENTER, {"link": link}).status_code == 200
+    assert not scanner.cookies
     assert enter(link)[1] == 302
+    used = scanner.get(ENTER, {"link": link})
+    assert (used.status_code, "has been used" in used.content.decode()) == (403, True)
 
 
 def test_a_link_that_is_too_old_opens_nothing(subscriber: Subscriber, configure: Configure) -> None:

@@ -116,7 +116,7 @@ def test_in_a_frame_the_cookie_is_kept_apart_for_each_site(
     subscriber: Subscriber, configure: Configure
 ) -> None:
     configure(PORTAL_EMBED_ORIGINS=[APP])
-    answer = Client().get("/portal/enter/", {"link": sign_link(subscriber)})
+    answer = Client().post("/portal/enter/", {"link": sign_link(subscriber)})
     cookie = answer.cookies["portal"].OutputString()
     assert {"Secure", "HttpOnly", "SameSite=None", "Path=/portal/", "Partitioned"} <= set(
         cookie.split("; ")

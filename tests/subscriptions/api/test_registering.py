@@ -131,7 +131,7 @@ class TestHandshakes:
     ) -> None:
         make_endpoint()
         for _ in range(3):
-            Handshake.objects.require(make_endpoint())
+            make_endpoint().require_handshake()
         with django_assert_num_queries(5):
             found = api.get(ENDPOINTS, {"state": "unverified"}).json()["results"]
         assert [one["handshake"]["tries"] for one in found] == [0, 0, 0]

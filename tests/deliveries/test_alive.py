@@ -1,0 +1,54 @@
+"""The health check of a container tells a worker that hangs from one that waits for its broker."""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from config.celery import app
+from deliveries import alive
+
+Silent = Callable[..., str | None]
+
+
+@pytest.fixture
+def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Silent:
+    """What the check says of a worker that was last heard of two minutes ago."""
+    monkeypatch.setenv(alive.VARIABLE, str(tmp_path))
+    alive.touch(str(tmp_path), "worker")
+    assert alive.main("worker") is None
+    before = time.time() - 120
+    os.utime(tmp_path / "worker", (before, before))
+
+    def check(broker: str) -> str | None:
+        monkeypatch.setenv(alive.BROKER_VARIABLE, broker)
+        return alive.main("worker")
+
+    return check
+
+
+@pytest.mark.parametrize("broker", [settings.REDIS_URL, "", "amqp://127.0.0.1:1"])
+def test_one_that_is_silent_hangs(silent: Silent, broker: str) -> None:
+    assert silent(broker) == "The worker gave no sign of life for 120 s."
+
+
+def test_one_whose_broker_is_away_waits_for_it(silent: Silent) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert silent(f"redis://127.0.0.1:{port}/0") is None
+
+
+def test_so_does_one_whose_broker_says_nothing(
+    silent: Silent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alive, "BROKER_PATIENCE", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as dumb:
+        assert silent(f"redis://127.0.0.1:{dumb.getsockname()[1]}/0") is None
+
+
+def test_it_waits_however_long() -> None:
+    assert app.conf.broker_connection_max_retries is None
