@@ -125,6 +125,7 @@ class EventAdmin(ReadOnlyAdmin):
             "title": "Why?",
             "opts": self.opts,
             "media": self.media + form.media,
+            "original": event,
             "event": event,
             "form": form,
         }

@@ -80,6 +80,7 @@ class ReplayAdmin(RecordAdmin):
             "title": "Replay",
             "opts": self.opts,
             "media": self.media,
+            "original": replay.endpoint,
             "endpoint": replay.endpoint,
             "form": form,
             "counted": counted,

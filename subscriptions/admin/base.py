@@ -106,7 +106,9 @@ class AngariumAdmin(ModelAdmin):
         obj = self.get_object(request, unquote(object_id))
         entries = [] if obj is None else self.history_of(obj)[:ENTRIES_SHOWN]
         return super().history_view(
-            request, object_id, {"entries": entries, "limit": ENTRIES_SHOWN}
+            request,
+            object_id,
+            {"entries": entries, "limit": ENTRIES_SHOWN, "media": self.media},
         )
 
 
