@@ -89,8 +89,9 @@ class DeliveryAdmin(ReadOnlyAdmin):
         ("event", "endpoint"),
         ("how_it_is", "why"),
         ("created_at", "ended_at"),
-        ("attempt_number", "next_attempt_at", "lease_expires_at"),
-        ("lead", "batch_size", "ordering_key"),
+        ("attempt_number", "next_attempt_at"),
+        ("lease_expires_at", "ordering_key"),
+        ("lead", "batch_size"),
     ]
     inlines = [DeadLetterInline]
     buttons = ["retry_now", "redrive", "replay", "discard"]

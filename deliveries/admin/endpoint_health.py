@@ -29,16 +29,19 @@ MARKS_SHOWN = 50
 # By the indexes delivery_by_endpoint and attempt_number_once_per_delivery; each attempt counts in
 # an hour and in a day.
 TALLY = """
-    SELECT grouping(date_trunc('hour', ended_at, 'UTC')) = 0 AS by_hour,
-           coalesce(date_trunc('hour', ended_at, 'UTC'), date_trunc('day', ended_at, 'UTC')),
+    SELECT grouping(hour) = 0 AS by_hour,
+           coalesce(hour, day) AS begins,
            count(*),
            count(*) FILTER (WHERE outcome = 'delivered'),
            percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms)
-      FROM deliveries_delivery delivery
-      JOIN deliveries_attempt attempt ON attempt.delivery_id = delivery.id
-     WHERE endpoint_id = %(endpoint)s AND delivery.id >= %(oldest)s AND ended_at >= %(since)s
-     GROUP BY GROUPING SETS (
-           (date_trunc('hour', ended_at, 'UTC')), (date_trunc('day', ended_at, 'UTC')))
+      FROM (SELECT date_trunc('hour', attempt.ended_at, 'UTC') AS hour,
+                   date_trunc('day', attempt.ended_at, 'UTC') AS day,
+                   outcome, duration_ms
+              FROM deliveries_delivery delivery
+              JOIN deliveries_attempt attempt ON attempt.delivery_id = delivery.id
+             WHERE endpoint_id = %(endpoint)s AND delivery.id >= %(oldest)s
+               AND attempt.ended_at >= %(since)s) tried
+     GROUP BY GROUPING SETS ((hour), (day))
 """
 
 

@@ -49,6 +49,7 @@ class AngariumAdmin(ModelAdmin):
     """The actions that the page of a row has a button for, where they would touch it."""
     history_kind = ""
     list_per_page = 50
+    list_fullwidth = True
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
     paginator = BoundedPaginator

@@ -41,7 +41,7 @@ def server(transactional_db: None, live_server: object) -> str:
     Attempt.objects.filter(delivery=delivery).update(
         dns_ms=4, connect_ms=11, tls_ms=23, first_byte_ms=38
     )
-    fare(delivery)
+    fare(emit("carpet.woven", ORDER).deliveries.get(endpoint=ill))
     ill.pause()
     ill.resume()
     return live_server.url  # type: ignore[attr-defined, no-any-return]
@@ -55,7 +55,7 @@ def fare(delivery: Delivery) -> None:
         failed = number % (3 if 40 < number < 60 else 9) == 0
         Attempt.objects.create(
             delivery=delivery,
-            number=100 + number,
+            number=1 + number,
             outcome="rejected" if failed else "delivered",
             status=503 if failed else 200,
             duration_ms=60 + number % 24 * 15,
@@ -69,6 +69,7 @@ def log_in(page: Page, server: str) -> None:
     page.locator("#id_password").fill("correct horse")
     page.get_by_role("button", name="Log in").click()
     page.wait_for_url(f"{server}/admin/")
+    page.on("response", lambda r: print("BAD", r.status, r.url) if r.status >= 400 else None)
 
 
 def pages() -> list[str]:
@@ -111,4 +112,4 @@ def test_walk(server: str, page: Page, take_picture: TakePicture) -> None:
         page.wait_for_timeout(100)
         take_picture(page, f"x-{name}")
         found = Axe().run(page)
-        print(name, found.generate_report() if found.violations_count else "no faults")
+        print(name, found.generate_report() if [v for v in found.response["violations"] if v["impact"] in ("serious","critical")] else "no faults")

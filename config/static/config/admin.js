@@ -49,3 +49,15 @@ document.addEventListener("alpine:init", () => {
   // As an object it is set property by property, which the policy allows; as a text it is not.
   reword("#changelist-actions", "x-bind:style", "{ width: changeListWidth + 'px' }");
 });
+
+// What unfold and select2 leave unsaid to whoever does not see the page.
+window.addEventListener("load", () => {
+  document.getElementById("main")?.setAttribute("role", "main");
+  document.querySelectorAll("select + .select2").forEach((shown) => {
+    const select = shown.previousElementSibling;
+    const name = select.labels[0]?.textContent.trim() || select.getAttribute("aria-label") || "";
+    shown
+      .querySelectorAll("[role=combobox], [role=textbox]")
+      .forEach((part) => part.setAttribute("aria-label", name));
+  });
+});
