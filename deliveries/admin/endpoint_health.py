@@ -105,7 +105,7 @@ def _marks(endpoint: Endpoint, since: datetime) -> Iterator[Mark]:
         pk__gte=lowest_uuid_at(since),
         changes__has_any_keys=["state", "circuit_opened_at"],
     )
-    for entry in reversed(entries.order_by("-pk")[:MARKS_SHOWN]):
+    for entry in sorted(entries.order_by("-pk")[:MARKS_SHOWN], key=lambda entry: entry.at):
         yield Mark(entry.at, _what(entry.changes), shown(entry.actor))
 
 

@@ -19,7 +19,7 @@ document.addEventListener("alpine:init", () => {
   Alpine.data("searchCommand", () => ({
     ...searchCommand(),
     enter(event) {
-      if (!event.metaKey && !event.ctrlKey) this.selectItem(false, false);
+      if (this.currentIndex && !event.metaKey && !event.ctrlKey) this.selectItem(false, false);
     },
   }));
   Alpine.data("page", () => ({
@@ -51,13 +51,15 @@ document.addEventListener("alpine:init", () => {
 });
 
 // What unfold and select2 leave unsaid to whoever does not see the page.
-window.addEventListener("load", () => {
+document.addEventListener("DOMContentLoaded", () => {
+  const nameSelects = () =>
+    document.querySelectorAll("select + .select2").forEach((shown) => {
+      const select = shown.previousElementSibling;
+      const name = select.labels[0]?.textContent.trim() || select.getAttribute("aria-label") || "";
+      shown
+        .querySelectorAll("[role=combobox], [role=textbox]")
+        .forEach((part) => part.setAttribute("aria-label", name));
+    });
   document.getElementById("main")?.setAttribute("role", "main");
-  document.querySelectorAll("select + .select2").forEach((shown) => {
-    const select = shown.previousElementSibling;
-    const name = select.labels[0]?.textContent.trim() || select.getAttribute("aria-label") || "";
-    shown
-      .querySelectorAll("[role=combobox], [role=textbox]")
-      .forEach((part) => part.setAttribute("aria-label", name));
-  });
+  new MutationObserver(nameSelects).observe(document.body, { childList: true, subtree: true });
 });
