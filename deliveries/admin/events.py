@@ -99,11 +99,12 @@ class EventAdmin(ReadOnlyAdmin):
         "created_at",
         "idempotency_key",
         "ordering_key",
-        ("all_deliveries", "delivered", "under_way", "dead"),
+        ("all_deliveries", "delivered"),
+        ("under_way", "dead"),
         "why",
-        "data",
     ]
     inlines = [DeliveryInline]
+    change_form_template = "admin/deliveries/event/change_form.html"
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.explain_view)
@@ -135,6 +136,13 @@ class EventAdmin(ReadOnlyAdmin):
         elif request.GET:
             self.message_user(request, "There is no such endpoint.", messages.ERROR)
         return TemplateResponse(request, "admin/deliveries/event/explain.html", context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        event = self.get_object(request, unquote(object_id))
+        context = {} if event is None else {"data": json_tree(event.payload)}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         tally = (
@@ -171,10 +179,6 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(ordering="-pk")
     def created(self, event: Event) -> SafeString | None:
         return moment(event.created_at)
-
-    @admin.display
-    def data(self, event: Event) -> SafeString:
-        return json_tree(event.payload)
 
     @admin.display
     def why(self, event: Event) -> SafeString:
