@@ -137,12 +137,8 @@ class EventAdmin(ReadOnlyAdmin):
             self.message_user(request, "There is no such endpoint.", messages.ERROR)
         return TemplateResponse(request, "admin/deliveries/event/explain.html", context)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        event = self.get_object(request, unquote(object_id))
-        context = {} if event is None else {"data": json_tree(event.payload)}
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+    def more_of(self, request: HttpRequest, row: Event) -> dict[str, Any]:
+        return {"data": json_tree(row.payload)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         tally = (
