@@ -33,7 +33,7 @@ def state_of(delivery: Delivery) -> SafeString:
 
 def text(value: str) -> SafeString | str:
     """Text from outside, with whatever would not show made visible."""
-    return format_html('<pre class="text">{}</pre>', shown(value)) if value else "-"
+    return format_html('<pre class="text" tabindex="0">{}</pre>', shown(value)) if value else "-"
 
 
 def readable(headers: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -13,9 +13,9 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from deliveries.admin.display import deliveries_of, readable
+from deliveries.admin.display import deliveries_of, readable, text
 from deliveries.admin.endpoint_health import health_of
-from deliveries.admin.json_tree import as_text, json_tree
+from deliveries.admin.json_tree import json_tree
 from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from subscriptions.admin.endpoints import EndpointAdmin
 from subscriptions.models import Endpoint
@@ -69,7 +69,7 @@ class DeliveringEndpointAdmin(EndpointAdmin):
                 context["exchange"] = exchange = send_test_event(endpoint)
                 context["request_headers"] = readable(exchange.request_headers)
                 context["response_headers"] = readable(exchange.response_headers)
-                context["request_body"] = as_text(exchange.request_body)
+                context["request_body"] = text(exchange.request_body)
                 context["response_body"] = json_tree(exchange.outcome.response_body)
             except (NotTestable, TooManyTests) as error:
                 self.message_user(request, str(error), messages.ERROR)

@@ -9,7 +9,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import AnonymousUser
 from django.utils.safestring import SafeString
 
-from deliveries.admin.display import readable
+from deliveries.admin.display import readable, text
 from deliveries.admin.explain_page import EXPLAINED_TO, explained
 from deliveries.admin.json_tree import json_tree
 from deliveries.explaining import explain
@@ -66,14 +66,14 @@ def what_happened(user: AbstractBaseUser | AnonymousUser, delivery: Delivery) ->
     return context
 
 
-def _request(delivery: Delivery) -> tuple[list[tuple[str, str]], SafeString]:
+def _request(delivery: Delivery) -> tuple[list[tuple[str, str]], SafeString | str]:
     """The headers and the body that it has as its endpoint is now, but for what signs it."""
     event, endpoint = delivery.event, delivery.endpoint
     claimed = ClaimedEvent(to_uuid(event.pk), event.type, event.occurred_at, event.payload)
     try:
         content, sent = contents(endpoint.shape, (claimed,))
     except Unrenderable as error:
-        return [], json_tree(str(error))
+        return [], text(str(error))
     known = endpoint.shown_credentials
     hidden = dict.fromkeys(known["header_names"], HIDDEN)
     if known["authentication"].get("kind", "none") != "none":

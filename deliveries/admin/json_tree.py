@@ -8,6 +8,7 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from deliveries.admin.display import text
 from subscriptions.hidden_characters import shown
 
 MAX_VALUES = 500
@@ -16,20 +17,15 @@ OPEN_TO = 2
 """Beyond so many values or so deep it is shown as text; what is deeper than OPEN_TO is folded."""
 
 
-def json_tree(text: str) -> SafeString:
+def json_tree(source: str) -> SafeString | str:
     """Text from outside: a tree where it is JSON of a size that can be looked through."""
     try:
-        value = json.loads(text)
+        value = json.loads(source)
     except (ValueError, RecursionError):
-        return as_text(text)
+        return text(source)
     if not isinstance(value, dict | list) or not _is_bounded(value):
-        return as_text(text)
+        return text(source)
     return format_html('<div class="json">{}</div>', _folded(value, 0))
-
-
-def as_text(text: str) -> SafeString:
-    """Text from outside as it is, with whatever would not show made visible."""
-    return format_html('<pre class="text">{}</pre>', shown(text))
 
 
 def _is_bounded(value: Any) -> bool:
