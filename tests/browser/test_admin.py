@@ -19,7 +19,7 @@ from tests.browser.portal import fate, fill_catalogue, furnish
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-TALL = (1280, 1800)
+TALL = (1280, 2400)
 """What sticks to the lower edge of the window is out of the picture's way."""
 
 ILL = "https://loom.isfahan-carpets.example/events/incoming"
