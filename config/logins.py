@@ -9,10 +9,8 @@ guess on, any other. While Redis does not answer, each process counts for itself
 import logging
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.cache.backends.locmem import LocMemCache
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
@@ -22,6 +20,13 @@ from subscriptions.api.throttling import buckets
 from subscriptions.client_address import address_of, network_of
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import Rate
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.contrib.admin.forms import AdminAuthenticationForm
+else:
+    from unfold.forms import AuthenticationForm as AdminAuthenticationForm
+    from unfold.sites import UnfoldAdminSite as AdminSite
 
 MINUTE = 60
 BY_NAME_AND_ADDRESS = Rate(5, 15 * MINUTE)
@@ -113,8 +118,11 @@ class LoginForm(AdminAuthenticationForm):
 class Site(AdminSite):
     """The admin, whose login says by its status that an attempt came too soon."""
 
-    site_header = site_title = "Angarium"
     login_form = LoginForm
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        # The colours are in a file, as the Content-Security-Policy has no style in a page.
+        return {**super().each_context(request), "colors": None}
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)
