@@ -1,17 +1,15 @@
 """Many deliveries with a past that adds up, made by PostgreSQL itself.
 
-They are spread evenly over the last DAYS: two of each event, to the two endpoints of one subscriber.
+They are spread evenly over the last DAYS: two of each event, to the two endpoints of a subscriber.
 Some subscribers have far more than others, some event types too, and one endpoint in fifty fails.
 Neither triggers nor foreign keys are asked for each of the rows, which takes a superuser.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
 
-from subscriptions.ids import new_id
 from subscriptions.models import Endpoint, Subscriber
 
 DAYS = 7
@@ -104,8 +102,8 @@ DEAD_LETTERS = f"""
 HISTORY = f"""
     INSERT INTO subscriptions_historyentry (id, action, kind, object_id, name, endpoint, subscriber,
                                             at)
-    SELECT {ID.format(what="history", of="n")}, 'redriven', 'delivery', 'dlv_' || replace(id::text, '-', ''),
-           '', 'ep_' || replace(endpoint_id::text, '-', ''), '', at
+    SELECT {ID.format(what="history", of="n")}, 'redriven', 'delivery',
+           'dlv_' || replace(id::text, '-', ''), '', 'ep_' || replace(endpoint_id::text, '-', ''), '', at
       FROM seeded WHERE n %% 50 = 0
 """
 
@@ -122,7 +120,8 @@ class Seeded:
 def seed(deliveries: int) -> Seeded:
     """Make so many deliveries, and all that belongs to them, and have PostgreSQL look at it."""
     subscribers = Subscriber.objects.bulk_create(
-        Subscriber(name=f"Subscriber {n}") for n in range(max(FAILING, deliveries // PER_SUBSCRIBER))
+        Subscriber(name=f"Subscriber {n}")
+        for n in range(max(FAILING, deliveries // PER_SUBSCRIBER))
     )
     endpoints = Endpoint.objects.bulk_create(
         Endpoint(subscriber=owner, url=f"https://receiver-{n}.example/{side}")
