@@ -103,7 +103,8 @@ HISTORY = f"""
     INSERT INTO subscriptions_historyentry (id, action, kind, object_id, name, endpoint, subscriber,
                                             at)
     SELECT {ID.format(what="history", of="n")}, 'redriven', 'delivery',
-           'dlv_' || replace(id::text, '-', ''), '', 'ep_' || replace(endpoint_id::text, '-', ''), '', at
+           'dlv_' || replace(id::text, '-', ''), '',
+           'ep_' || replace(endpoint_id::text, '-', ''), '', at
       FROM seeded WHERE n %% 50 = 0
 """
 
