@@ -12,12 +12,12 @@ from hashlib import sha256
 from ipaddress import ip_network
 from typing import Any
 
-from django.contrib.admin import AdminSite
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.cache.backends.locmem import LocMemCache
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
+from unfold.forms import AuthenticationForm
+from unfold.sites import UnfoldAdminSite
 
 from subscriptions.api.throttling import buckets
 from subscriptions.client_address import address_of
@@ -86,7 +86,7 @@ def attempts(redis_url: str) -> Attempts:
     return Attempts(redis_url)
 
 
-class LoginForm(AdminAuthenticationForm):
+class LoginForm(AuthenticationForm):
     """Refuses an attempt that comes too soon, without a look at its password."""
 
     request: HttpRequest
@@ -116,11 +116,14 @@ class LoginForm(AdminAuthenticationForm):
         return cleaned
 
 
-class Site(AdminSite):
+class Site(UnfoldAdminSite):
     """The admin, whose login says by its status that an attempt came too soon."""
 
-    site_header = site_title = "Angarium"
     login_form = LoginForm
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        # The colours are in a file, as the Content-Security-Policy has no style in a page.
+        return {**super().each_context(request), "colors": None}
 
     def login(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         response = super().login(request, extra_context)

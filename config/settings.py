@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from config.appearance import UNFOLD as UNFOLD
 from config.logs import FORMATS, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -50,6 +51,9 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 INSTALLED_APPS = [
+    # First, as its templates and static files take the place of the admin's own.
+    "config",
+    "unfold.apps.BasicAppConfig",
     "config.apps.Admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -65,7 +69,6 @@ INSTALLED_APPS = [
     "webhooks.receiving",
     "subscriptions",
     "deliveries",
-    "config",
 ]
 MIDDLEWARE = [
     "subscriptions.request_ids.RequestIds",
@@ -118,6 +121,7 @@ CONTENT_SECURITY_POLICY = {
         "script-src": [SELF],
         "style-src": [SELF],
         "img-src": [SELF, "data:"],
+        "font-src": [SELF],
         "connect-src": [SELF],
         "form-action": [SELF],
         "frame-ancestors": [NONE],

@@ -62,7 +62,8 @@ if TYPE_CHECKING:
     ModelForm = PlainModelForm[Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
-    ModelAdmin, TabularInline = admin.ModelAdmin, admin.TabularInline
+    from unfold.admin import ModelAdmin, TabularInline
+
     ModelForm = PlainModelForm
 
 logger = logging.getLogger(__name__)

@@ -104,7 +104,7 @@ def test_an_event_says_how_its_deliveries_fare_in_the_lists_own_query(
     Delivery.objects.filter(pk=second).update(state="dead", ended_at=now)
     with CaptureQueriesContext(connection) as captured:
         page = admin_client.get(EVENTS).content.decode()
-    counts = r'class="field-(?:all_deliveries|delivered|under_way|dead)">.*?(\d)<'
+    counts = r'class="[^"]*field-(?:all_deliveries|delivered|under_way|dead) [^>]*>.*?(\d)<'
     assert re.findall(counts, page) == ["4", "1", "2", "1"]
     assert len([q for q in captured if "deliveries_delivery" in q["sql"]]) == 1
 
@@ -155,7 +155,7 @@ def test_the_list_of_deliveries_says_what_came_of_the_last_attempt(
     attempt(delivery, 1)
     attempt(delivery, 2, outcome="timed_out", status=None)
     page = admin_client.get(DELIVERIES).content.decode()
-    assert '<td class="field-last_outcome">timed out</td>' in page
+    assert re.search(r'<td class="field-last_outcome [^>]*>timed out</td>', page)
 
 
 @pytest.mark.parametrize("state", ALL_STATES)
@@ -456,4 +456,4 @@ def test_no_page_shows_a_secret_or_an_api_key(admin_client: Client, dead: Delive
 
 def test_the_site_goes_by_its_name(admin_client: Client) -> None:
     page = admin_client.get(reverse("admin:index")).content.decode()
-    assert "<title>Site administration | Angarium</title>" in page
+    assert re.search(r"<title>\s*Site administration \| Angarium</title>", page)
