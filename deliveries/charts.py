@@ -47,6 +47,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
+    name: str
+    """One of its own in the page, for what changes there."""
     title: str
     series: Sequence[Series]
     columns: Sequence[Column]

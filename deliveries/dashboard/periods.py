@@ -1,4 +1,4 @@
-"""The times that the dashboard can show, in parts, and the spans of them that a sample is taken of."""
+"""The times that the dashboard can show, in parts, and the spans of them that are sampled."""
 
 import math
 from collections.abc import Iterator, Sequence

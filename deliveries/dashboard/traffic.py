@@ -1,4 +1,4 @@
-"""What became of the deliveries that were made in a time, as far as a sample of bounded size tells."""
+"""What became of the deliveries made in a time, as far as a sample of bounded size tells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,8 +36,8 @@ PICKED = """
 
 COUNT = f"{PICKED} SELECT count(*) FROM picked"
 
-# What belongs to one is looked up, one by one: for all the planner knows, it would pay to read whole
-# tables instead.
+# What belongs to one is looked up, one by one: for all the planner knows, it would pay to read
+# whole tables instead.
 THEIR_ATTEMPTS = """
     picked, LATERAL (SELECT outcome, duration_ms FROM deliveries_attempt
                       WHERE delivery_id = picked.id ORDER BY number LIMIT 100) attempt

@@ -18,7 +18,13 @@ def chart(*amounts: tuple[float | None, ...], **fields: Any) -> Chart:
         Column(f"{n}:00", f"{n}:00 to {n + 1}:00", [Value(one, f"?hour={n}") for one in values])
         for n, values in enumerate(amounts)
     ]
-    return Chart("Deliveries", [GOOD, BAD][: len(amounts[0]) if amounts else 1], columns, **fields)
+    return Chart(
+        "outcomes",
+        "Deliveries",
+        [GOOD, BAD][: len(amounts[0]) if amounts else 1],
+        columns,
+        **fields,
+    )
 
 
 @pytest.mark.parametrize(
