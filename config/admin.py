@@ -5,7 +5,6 @@ and loses those of a user who is deleted. Whoever may change users or groups cou
 superuser.
 """
 
-from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +24,8 @@ from django_celery_beat.models import (
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget
 
+from subscriptions.admin.bulk import Action, bulk_action
+
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
@@ -34,26 +35,24 @@ else:
 
     OfUsers = UserAdmin
 
-Action = Callable[[Any, HttpRequest, QuerySet[Any]], Any]
-
 SCHEDULES = (ClockedSchedule, CrontabSchedule, IntervalSchedule, SolarSchedule)
 
 admin.site.unregister([User, Group, PeriodicTask, *SCHEDULES])
 
 
-def noted(action: Action) -> Action:
-    """The same action, for those who may change tasks, and with an entry for each task."""
+def noted(action: Action, done: str) -> Action:
+    """The same action, asked first, for those who may change tasks, with an entry for each task."""
+    said = str(action.short_description)  # type: ignore[attr-defined]
 
+    @bulk_action(said, done=done, permissions=["change"])
     @wraps(action)
-    def note(model_admin: Any, request: HttpRequest, tasks: QuerySet[Any]) -> Any:
+    def act(model_admin: Any, request: HttpRequest, tasks: QuerySet[Any]) -> None:
         chosen = list(tasks)
-        answer = action(model_admin, request, tasks)
+        action(model_admin, request, tasks)
         for task in chosen:
-            model_admin.log_change(request, task, f"{note.short_description}.")  # type: ignore[attr-defined]
-        return answer
+            model_admin.log_change(request, task, f"{said}.")
 
-    note.allowed_permissions = ["change"]  # type: ignore[attr-defined]
-    return note
+    return act
 
 
 class TaskSelect(beat.TaskSelectWidget, UnfoldAdminSelectWidget):  # type: ignore[misc]
@@ -70,10 +69,10 @@ class TaskAdmin(beat.PeriodicTaskAdmin, ModelAdmin):  # type: ignore[misc]
     # Beat's own has a script in the page, which the Content-Security-Policy does not let run.
     change_form_template = None
 
-    enable_tasks = noted(beat.PeriodicTaskAdmin.enable_tasks)
-    disable_tasks = noted(beat.PeriodicTaskAdmin.disable_tasks)
-    toggle_tasks = noted(beat.PeriodicTaskAdmin.toggle_tasks)
-    run_tasks = noted(beat.PeriodicTaskAdmin.run_tasks)
+    enable_tasks = noted(beat.PeriodicTaskAdmin.enable_tasks, "enabled")
+    disable_tasks = noted(beat.PeriodicTaskAdmin.disable_tasks, "disabled")
+    toggle_tasks = noted(beat.PeriodicTaskAdmin.toggle_tasks, "switched on or off")
+    run_tasks = noted(beat.PeriodicTaskAdmin.run_tasks, "run")
 
 
 class TasksOfSchedule(beat.PeriodicTaskInline, TabularInline):  # type: ignore[misc]

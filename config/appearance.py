@@ -37,6 +37,7 @@ UNFOLD = {
     "SITE_SYMBOL": "mail",
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [file("config/colours.css")],
+    "SCRIPTS": [file("config/admin.js")],
     "DASHBOARD_CALLBACK": "deliveries.dashboard.page.show",
     "SIDEBAR": {
         "navigation": [

@@ -10,19 +10,24 @@ import logging
 from functools import cache
 from hashlib import sha256
 from ipaddress import ip_network
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.locmem import LocMemCache
 from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
-from unfold.forms import AuthenticationForm
-from unfold.sites import UnfoldAdminSite
 
 from subscriptions.api.throttling import buckets
 from subscriptions.client_address import address_of
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import Rate
+
+if TYPE_CHECKING:
+    from django.contrib.admin import AdminSite
+    from django.contrib.admin.forms import AdminAuthenticationForm
+else:
+    from unfold.forms import AuthenticationForm as AdminAuthenticationForm
+    from unfold.sites import UnfoldAdminSite as AdminSite
 
 MINUTE = 60
 BY_NAME_AND_ADDRESS = Rate(5, 15 * MINUTE)
@@ -86,7 +91,7 @@ def attempts(redis_url: str) -> Attempts:
     return Attempts(redis_url)
 
 
-class LoginForm(AuthenticationForm):
+class LoginForm(AdminAuthenticationForm):
     """Refuses an attempt that comes too soon, without a look at its password."""
 
     request: HttpRequest
@@ -116,7 +121,7 @@ class LoginForm(AuthenticationForm):
         return cleaned
 
 
-class Site(UnfoldAdminSite):
+class Site(AdminSite):
     """The admin, whose login says by its status that an attempt came too soon."""
 
     login_form = LoginForm

@@ -23,7 +23,7 @@ def task() -> PeriodicTask:
 def test_whoever_switches_a_sweep_is_in_its_history(
     admin_client: Client, admin_user: User, task: PeriodicTask, action: str
 ) -> None:
-    admin_client.post(TASKS, {"action": action, "_selected_action": task.pk})
+    admin_client.post(TASKS, {"action": action, "_selected_action": task.pk, "confirmed": "yes"})
     entry = LogEntry.objects.get()
     assert (entry.user, entry.object_id) == (admin_user, str(task.pk))
     page = admin_client.get(

@@ -108,14 +108,19 @@ def test_no_page_of_the_admin_runs_any_of_it(admin_client: Client, hostile: Deli
 
 
 @pytest.mark.parametrize(
-    "action", ["rotate_secret", "rotate_to_ed25519", "reveal_secret", "delete_for_good"]
+    ("action", "confirmed"),
+    [
+        ("delete_for_good", {}),
+        ("reveal_secret", {}),
+        ("rotate_secret", {"confirmed": "yes"}),
+        ("rotate_to_ed25519", {"confirmed": "yes"}),
+    ],
 )
 def test_nor_does_a_page_that_an_action_leads_to(
-    admin_client: Client, hostile: Delivery, action: str
+    admin_client: Client, hostile: Delivery, action: str, confirmed: dict[str, str]
 ) -> None:
-    answer = admin_client.post(
-        ENDPOINTS, {"action": action, "_selected_action": hostile.endpoint_id}
-    )
+    chosen = {"action": action, "_selected_action": hostile.endpoint_id}
+    answer = admin_client.post(ENDPOINTS, {**chosen, **confirmed})
     page = Page(answer)
     assert page.could_run == []
     assert page.says(LINK)

@@ -13,11 +13,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 
-from deliveries.admin import DELIVERIES_SHOWN
+from deliveries.admin.events import DELIVERIES_SHOWN
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions import encryption
-from subscriptions.admin import ROWS_LISTED
+from subscriptions.admin.base import ROWS_LISTED
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -31,7 +31,7 @@ from tests.conftest import MakeEndpoint
 from tests.deliveries.conftest import MakeDelivery, states
 from tests.deliveries.test_operations import ALL_STATES, in_state
 from tests.receiver import Answer, Receiver
-from tests.subscriptions.test_admin import GARBAGE, act, listed, page_of
+from tests.subscriptions.test_admin import GARBAGE, act, ask, listed, page_of
 
 pytestmark = pytest.mark.django_db
 
@@ -235,14 +235,37 @@ def test_an_action_says_how_many_of_the_chosen_deliveries_it_changed(
     assert states() == {made[name].pk: changed.get(name, name) for name in ALL_STATES}
 
 
-def test_all_that_a_filter_leaves_can_be_redriven_at_once(
+@pytest.mark.parametrize(
+    ("action", "sentence"),
+    [
+        ("retry_now", "1 of 7 deliveries chosen will be retried now. The others stay"),
+        ("redrive", "1 of 7 deliveries chosen will be redriven. The others stay as they are."),
+        ("replay", "3 of 7 deliveries chosen will be replayed."),
+        ("discard", "4 of 7 deliveries chosen will be discarded."),
+    ],
+)
+def test_an_action_asks_first_and_says_how_many_it_would_touch(
+    admin_client: Client, make_delivery: MakeDelivery, action: str, sentence: str
+) -> None:
+    made = {name: in_state(make_delivery, name) for name in ALL_STATES}
+    assert sentence in ask(admin_client, DELIVERIES, action, *made.values())
+    assert states() == {made[name].pk: name for name in ALL_STATES}
+    page = ask(admin_client, DELIVERIES, action, made["sending"])
+    assert "None of 1 delivery chosen can be" in page
+    assert 'name="confirmed"' not in page
+
+
+def test_what_is_asked_of_all_is_done_to_all_that_the_filter_leaves(
     admin_client: Client, make_delivery: MakeDelivery
 ) -> None:
     for state in ("dead", "dead", "delivered"):
         in_state(make_delivery, state)
     url = f"{DELIVERIES}?state__exact=dead"
-    one = Delivery.objects.filter(state="dead")[0]
-    assert "2 of 2 deliveries redriven" in act(admin_client, url, "redrive", one, select_across="1")
+    page = ask(admin_client, url, "redrive", Delivery.objects.first(), select_across="1")
+    assert "2 deliveries will be redriven." in page
+    asked = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
+    done = admin_client.post(url, {**asked, "confirmed": "yes"}, follow=True)
+    assert "2 of 2 deliveries redriven" in done.content.decode()
     assert sorted(states().values()) == ["delivered", "pending", "pending"]
 
 

@@ -33,7 +33,7 @@ from subscriptions.models import (
 from tests.api_client import api as api
 from tests.api_client import client_of, faults
 from tests.conftest import Configure
-from tests.subscriptions.test_admin import act, page_of
+from tests.subscriptions.test_admin import act, ask, page_of
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
@@ -371,11 +371,11 @@ class TestAdmin:
     def test_a_page_says_how_much_goes_and_asks(
         self, admin_client: Client, doomed: Subscriber
     ) -> None:
-        page = act(admin_client, SUBSCRIBERS, "erase", doomed)
+        page = ask(admin_client, SUBSCRIBERS, "erase", doomed)
         mine = Delivery.objects.filter(endpoint__subscriber=doomed).count()
         assert f"deliveries: {mine}" in page
         assert not Erasure.objects.exists()
-        assert "is being erased" in act(admin_client, SUBSCRIBERS, "erase", doomed, confirmed="yes")
+        assert "is being erased" in act(admin_client, SUBSCRIBERS, "erase", doomed)
         while erasing.carry_on_all():
             pass
         assert MARK not in repr({**everything(), "django.Session": []})
@@ -390,7 +390,7 @@ class TestAdmin:
         user = User.objects.create_user("op", is_staff=True, last_login=timezone.now())
         user.user_permissions.set(Permission.objects.filter(codename="change_subscriber"))
         client.force_login(user)
-        act(client, SUBSCRIBERS, "erase", doomed, confirmed="yes")
+        act(client, SUBSCRIBERS, "erase", doomed)
         assert not Erasure.objects.exists()
 
     def test_a_subscriber_is_exported(self, admin_client: Client, doomed: Subscriber) -> None:

@@ -89,7 +89,7 @@ def test_an_action_that_a_viewer_forges_does_nothing(
     row = model.objects.get()
     secrets = set(SigningSecret.objects.values_list("pk", flat=True))
     name = f"{model._meta.app_label}_{model._meta.model_name}"
-    forged = {"action": action, "_selected_action": [row.pk]}
+    forged = {"action": action, "_selected_action": [row.pk], "confirmed": "yes"}
     response = logged_in(client, VIEWERS).post(reverse(f"admin:{name}_changelist"), forged)
     assert response.status_code in (200, 302, 403)
     assert "whsec_" not in response.content.decode()
@@ -106,13 +106,19 @@ def test_an_operator_pauses_and_discards_but_has_no_secrets(
     endpoint = Endpoint.objects.get()
     endpoints = reverse("admin:subscriptions_endpoint_changelist")
     deliveries = reverse("admin:deliveries_delivery_changelist")
-    client.post(deliveries, {"action": "discard", "_selected_action": [delivery.pk]})
-    client.post(endpoints, {"action": "pause", "_selected_action": [endpoint.pk]})
+    client.post(
+        deliveries, {"action": "discard", "_selected_action": [delivery.pk], "confirmed": "yes"}
+    )
+    client.post(
+        endpoints, {"action": "pause", "_selected_action": [endpoint.pk], "confirmed": "yes"}
+    )
     delivery.refresh_from_db()
     endpoint.refresh_from_db()
     assert (delivery.state, endpoint.state) == ("discarded", "paused")
     for action in ("reveal_secret", "rotate_secret", "expire_secrets", "delete_for_good"):
-        page = client.post(endpoints, {"action": action, "_selected_action": [endpoint.pk]})
+        page = client.post(
+            endpoints, {"action": action, "_selected_action": [endpoint.pk], "confirmed": "yes"}
+        )
         assert "whsec_" not in page.content.decode()
     endpoint.refresh_from_db()
     assert endpoint.state == "paused"

@@ -59,7 +59,7 @@ def test_the_output_on_the_page_is_real(
     client = Client()
     client.force_login(User.objects.create_superuser("jamshid", last_login=timezone.now()))
     listed = reverse("admin:subscriptions_endpoint_changelist")
-    client.post(listed, {"action": "pause", "_selected_action": [endpoint.pk]})
+    client.post(listed, {"action": "pause", "_selected_action": [endpoint.pk], "confirmed": "yes"})
     assert claim([to_uuid(delivery.pk)]) == []
     monkeypatch.setenv("COLUMNS", "100")
     out = io.StringIO()

@@ -18,8 +18,8 @@ from django.urls import reverse
 from django.utils import timezone
 from rest_framework_api_key.models import APIKey
 
-from subscriptions import admin as lists
 from subscriptions import encryption
+from subscriptions.admin import base
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -48,11 +48,16 @@ def page_of(row: object) -> str:
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(row.pk)])  # type: ignore[attr-defined]
 
 
-def act(client: Client, url: str, action: str, *rows: object, **more: str) -> str:
+def ask(client: Client, url: str, action: str, *rows: object, **more: str) -> str:
     """Choose an action for rows of a list; returns the page that follows."""
     chosen = [row.pk for row in rows]  # type: ignore[attr-defined]
     data = {"action": action, "_selected_action": chosen, **more}
     return client.post(url, data, follow=True).content.decode()
+
+
+def act(client: Client, url: str, action: str, *rows: object, **more: str) -> str:
+    """Choose an action for rows of a list, and confirm it."""
+    return ask(client, url, action, *rows, confirmed="yes", **more)
 
 
 def listed(client: Client, url: str, **query: str) -> list[object]:
@@ -182,7 +187,7 @@ def test_a_deleted_endpoint_stays_as_it_is(
 ) -> None:
     endpoint = make_endpoint()
     endpoint.delete_for_good()
-    act(admin_client, ENDPOINTS, action, endpoint, confirmed="yes")
+    act(admin_client, ENDPOINTS, action, endpoint)
     endpoint.refresh_from_db()
     assert (endpoint.state, endpoint.signing_secrets.count()) == ("deleted", 0)
     assert admin_client.post(page_of(endpoint), {"url": "https://a/"}).status_code == 403
@@ -192,13 +197,14 @@ def test_deleting_for_good_is_asked_first_and_says_how_many(
     admin_client: Client, make_endpoint: MakeEndpoint
 ) -> None:
     chosen = [make_endpoint(), make_endpoint()]
-    page = act(admin_client, ENDPOINTS, "delete_for_good", *chosen)
-    assert "delete 2 endpoints for good" in page
+    page = ask(admin_client, ENDPOINTS, "delete_for_good", *chosen)
+    assert "2 endpoints will be deleted for good." in page
+    assert "This cannot be undone." in page
     assert Endpoint.objects.existing().count() == 2
 
     hidden = dict.fromkeys(re.findall(r'name="_selected_action" value="([^"]+)"', page))
     assert set(hidden) == {endpoint.pk for endpoint in chosen}
-    page = act(admin_client, ENDPOINTS, "delete_for_good", *chosen, confirmed="yes")
+    page = act(admin_client, ENDPOINTS, "delete_for_good", *chosen)
     assert "2 of 2 endpoints deleted for good" in page
     assert not Endpoint.objects.existing().exists()
     assert not SigningSecret.objects.exists()
@@ -368,7 +374,9 @@ def test_revealing_a_secret_is_logged_without_it_and_not_kept_by_browsers(
         response = admin_client.post(ENDPOINTS, chosen)
     assert secrets_in(response.content.decode()) == [newest]
     assert "no-store" in response["Cache-Control"]
-    [record] = [record for record in caplog.records if record.name == "subscriptions.admin"]
+    [record] = [
+        record for record in caplog.records if record.name == "subscriptions.admin.endpoints"
+    ]
     assert record.getMessage() == f"admin was shown the signing secret of {endpoint.pk}"
     entry = HistoryEntry.objects.get(action="revealed")
     assert (entry.actor_name, entry.endpoint) == ("admin", endpoint.pk)
@@ -425,6 +433,8 @@ def test_an_api_key_is_shown_once_and_works_until_it_is_revoked(
 
     keys = reverse("admin:subscriptions_apikey_changelist")
     assert key not in admin_client.get(keys).content.decode()
+    assert "1 API key will be revoked." in ask(admin_client, keys, "revoke", api_key)
+    assert ApiKey.objects.get_from_key(key) == api_key
     assert "1 of 1 API key revoked" in act(admin_client, keys, "revoke", api_key)
     assert "0 of 1 API key revoked" in act(admin_client, keys, "revoke", api_key)
     with pytest.raises(ApiKey.DoesNotExist):
@@ -583,7 +593,7 @@ def test_subscribers_are_completed_for_the_filter_that_asks(
 def test_a_list_that_is_cut_says_so_and_all_of_it_is_what_it_counts(
     admin_client: Client, make_endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lists, "ROWS_LISTED", 3)
+    monkeypatch.setattr(base, "ROWS_LISTED", 3)
     oldest, *newer = [make_endpoint() for _ in range(4)]
     page = admin_client.get(ENDPOINTS).content.decode()
     assert "3 endpoints" in page

@@ -73,7 +73,7 @@ def test_no_error_page_shows_a_secret_that_is_being_made(
     settings.DEBUG = True
     admin_client.raise_request_exception = False
     endpoint: Endpoint = make_endpoint()
-    chosen = {"action": "rotate_secret", "_selected_action": endpoint.pk}
+    chosen = {"action": "rotate_secret", "_selected_action": endpoint.pk, "confirmed": "yes"}
     with connection.execute_wrapper(refuse('INSERT INTO "subscriptions_signingsecret"')):
         response = admin_client.post(IN_ADMIN, chosen)
     page = response.content.decode()

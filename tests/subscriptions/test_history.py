@@ -180,7 +180,7 @@ class TestWhose:
     def test_a_user_s(self, admin_client: Client, make_endpoint: MakeEndpoint) -> None:
         endpoint = make_endpoint()
         headers = {"X-Request-ID": "from-the-desk"}
-        chosen = {"action": "pause", "_selected_action": endpoint.pk}
+        chosen = {"action": "pause", "_selected_action": endpoint.pk, "confirmed": "yes"}
         admin_client.post(ENDPOINTS, chosen, headers=headers, REMOTE_ADDR="203.0.113.9")
         entry = entries()[-1]
         user = User.objects.get()
@@ -571,7 +571,7 @@ def test_an_address_is_believed_as_far_as_one_s_own_proxies_vouch_for_it(
     address: str,
 ) -> None:
     configure(PROXIES=proxies)
-    chosen = {"action": "pause", "_selected_action": make_endpoint().pk}
+    chosen = {"action": "pause", "_selected_action": make_endpoint().pk, "confirmed": "yes"}
     headers = {"X-Forwarded-For": forwarded}
     admin_client.post(ENDPOINTS, chosen, headers=headers, REMOTE_ADDR="192.0.2.1")
     assert entries()[-1].ip_address == address

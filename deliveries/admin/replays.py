@@ -1,6 +1,5 @@
 """The admin of replays: how far they have come, and the form that starts one, after a dry run."""
 
-from collections.abc import Callable, Collection
 from typing import Any
 
 from django.contrib import admin
@@ -16,7 +15,10 @@ from deliveries import replays
 from deliveries.models import Replay
 from deliveries.replay_form import ReplayForm
 from deliveries.replays import ASKED, Count, ReplayUnderWay
-from subscriptions.admin import CreatedFilter, RecordAdmin, mark, moment
+from subscriptions.admin.base import RecordAdmin
+from subscriptions.admin.bulk import bulk_action
+from subscriptions.admin.display import mark, moment
+from subscriptions.admin.filters import CreatedFilter
 from subscriptions.history import HistoryEntry
 from subscriptions.models import Endpoint
 
@@ -115,24 +117,34 @@ class ReplayAdmin(RecordAdmin):
     def created(self, replay: Replay) -> SafeString | None:
         return moment(replay.created_at)
 
-    @admin.action(description="Pause: send nothing more for now", permissions=["change"])
-    def pause(self, request: HttpRequest, chosen: QuerySet[Replay]) -> None:
-        self._change(request, chosen, replays.pause, "paused")
+    @bulk_action(
+        "Pause: send nothing more for now",
+        done="paused",
+        permissions=["change"],
+        touches=lambda chosen: chosen.filter(state=Replay.State.RUNNING),
+    )
+    def pause(self, request: HttpRequest, chosen: QuerySet[Replay]) -> int:
+        return len(replays.pause(ids_of(chosen)))
 
-    @admin.action(description="Resume: go on", permissions=["change"])
-    def resume(self, request: HttpRequest, chosen: QuerySet[Replay]) -> None:
-        self._change(request, chosen, replays.resume, "resumed")
+    @bulk_action(
+        "Resume: go on",
+        done="resumed",
+        permissions=["change"],
+        touches=lambda chosen: chosen.filter(state=Replay.State.PAUSED),
+    )
+    def resume(self, request: HttpRequest, chosen: QuerySet[Replay]) -> int:
+        return len(replays.resume(ids_of(chosen)))
 
-    @admin.action(description="Cancel: this cannot be undone", permissions=["change"])
-    def cancel(self, request: HttpRequest, chosen: QuerySet[Replay]) -> None:
-        self._change(request, chosen, replays.cancel, "cancelled")
+    @bulk_action(
+        "Cancel",
+        done="cancelled",
+        permissions=["change"],
+        touches=lambda chosen: chosen.filter(state__in=Replay.UNDER_WAY),
+        warning="This cannot be undone; what was sent already stays.",
+    )
+    def cancel(self, request: HttpRequest, chosen: QuerySet[Replay]) -> int:
+        return len(replays.cancel(ids_of(chosen)))
 
-    def _change(
-        self,
-        request: HttpRequest,
-        chosen: QuerySet[Replay],
-        change: Callable[[Collection[str]], list[str]],
-        done: str,
-    ) -> None:
-        ids = list(chosen.values_list("pk", flat=True))
-        self.report(request, len(change(ids)), len(ids), done)
+
+def ids_of(chosen: QuerySet[Replay]) -> list[str]:
+    return list(chosen.values_list("pk", flat=True))

@@ -1,0 +1,144 @@
+"""What every list and page here has: bounds, search by id, the history, leave to change."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import flatten, unquote
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
+from django.utils.functional import cached_property
+from django.utils.text import capfirst
+
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import to_uuid
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+
+ROWS_LISTED = 10_000
+ENTRIES_SHOWN = 100
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of the first ROWS_LISTED rows: to count millions takes longer than to read a page."""
+
+    object_list: QuerySet[Any]
+
+    @cached_property
+    def count(self) -> int:
+        # The bare ids, or what the list shows of each row would be worked out for all of them.
+        return self.object_list.order_by().values("pk")[:ROWS_LISTED].count()
+
+    @property
+    def is_cut(self) -> bool:
+        return self.count == ROWS_LISTED
+
+
+class AngariumAdmin(ModelAdmin):
+    """A list that may be long, and finds by a full id what has it or belongs to it."""
+
+    id_lookups: Mapping[str, str] = {}
+    history_kind = ""
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    paginator = BoundedPaginator
+    change_list_template = "admin/subscriptions/change_list.html"
+    object_history_template = "admin/subscriptions/object_history.html"
+
+    class Media:
+        css = {"all": ["subscriptions/admin.css"]}
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = capfirst(str(self.opts.verbose_name_plural))
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        term = search_term.strip()
+        try:
+            to_uuid(term)
+            lookup = self.id_lookups[term.partition("_")[0]]
+        except (ValueError, KeyError):
+            return super().get_search_results(request, queryset, search_term)
+        return queryset.filter(**{lookup: term}), False
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *options: Any
+    ) -> HttpResponse | None:
+        if request.POST.get("select_across") == "1":
+            # "All" are those that the list has counted.
+            counted = list(queryset.values_list("pk", flat=True)[:ROWS_LISTED])
+            queryset = queryset.filter(pk__in=counted)
+        return super().response_action(request, queryset, *options)
+
+    def history_of(self, obj: Any) -> QuerySet[HistoryEntry]:
+        """The entries that concern an object."""
+        return HistoryEntry.objects.filter(kind=self.history_kind, object_id=obj.pk)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        obj = self.get_object(request, unquote(object_id))
+        entries = [] if obj is None else self.history_of(obj)[:ENTRIES_SHOWN]
+        return super().history_view(
+            request, object_id, {"entries": entries, "limit": ENTRIES_SHOWN}
+        )
+
+
+@method_decorator(transaction.atomic, "changelist_view")
+class LockingAdmin(AngariumAdmin):
+    """Locks what it is about to change, lest that bring back what is being deleted."""
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        if request.method != "POST":
+            return rows
+        return rows.select_for_update(of=("self",), no_key=True)
+
+
+class RecordAdmin(AngariumAdmin):
+    """Shows what is on record. Only actions change it, and those take the change permission."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None and super().has_change_permission(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class RecordInline(TabularInline):
+    """Rows on record that belong to another."""
+
+    classes = ["record"]
+    extra = 0
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(RecordAdmin):
+    """What Angarium alone writes."""
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return flatten(self.fields or [])
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
