@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 
 from deliveries import operations
 from deliveries.admin.display import state_of, text, why
-from deliveries.lifecycle import FINAL, TRANSITIONS
+from deliveries.lifecycle import FINAL, ON_ITS_WAY, TRANSITIONS
 from deliveries.models import Attempt, DeadLetter, Delivery
 from subscriptions.admin.base import ReadOnlyAdmin, RecordInline
 from subscriptions.admin.bulk import bulk_action
@@ -79,6 +79,19 @@ class DeadLetterInline(RecordInline):
         return shown(letter.last_error)
 
 
+class StateFilter(admin.SimpleListFilter):
+    title = parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("on_its_way", "on its way"), *State.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        asked = self.value()
+        if asked is None:
+            return queryset
+        return queryset.filter(state__in=ON_ITS_WAY if asked == "on_its_way" else [asked])
+
+
 class OwnerFilter(SubscriberFilter):
     lookup = "endpoint__subscriber"
 
@@ -96,7 +109,7 @@ class DeliveryAdmin(ReadOnlyAdmin):
         "next_attempt",
         "created",
     ]
-    list_filter = ["state", OwnerFilter, CreatedFilter]
+    list_filter = [StateFilter, OwnerFilter, CreatedFilter]
     # Other columns have no index to go by.
     sortable_by = ["id", "created"]
     search_fields = ["event__type__exact", "event__idempotency_key__exact"]

@@ -14,25 +14,20 @@ from deliveries import bell
 from deliveries.charts import Chart, Column, Series, Value
 from deliveries.dashboard.periods import PERIODS, Span, period_named
 from deliveries.dashboard.traffic import Flow, Latency, Traffic, WorstEndpoint, traffic
-from deliveries.models import Delivery
 from deliveries.status import EXACT, Some, Status, status
 from subscriptions.hidden_characters import shown
 from subscriptions.models import Endpoint
 
-State = Delivery.State
-
 EVERY = 30
 """Seconds until the page is looked at again."""
 
-IN_FLIGHT = (State.SENDING,)
-UNDER_WAY = (State.PENDING, State.SENDING, State.HELD, State.GATHERING, State.QUEUED, State.BATCHED)
-
+# What became of deliveries, each with the state by which the admin's list knows it.
 OUTCOMES = [
-    (Series("delivered", "good"), "delivered", (State.DELIVERED,)),
-    (Series("to be tried again", "waiting"), "waiting", (State.WAITING,)),
-    (Series("under way", "busy"), "under_way", UNDER_WAY),
-    (Series("dead", "bad"), "dead", (State.DEAD,)),
-    (Series("discarded", "over"), "discarded", (State.DISCARDED,)),
+    (Series("delivered", "good"), "delivered"),
+    (Series("waiting for another try", "waiting"), "waiting"),
+    (Series("on its way", "busy"), "on_its_way"),
+    (Series("dead", "bad"), "dead"),
+    (Series("discarded", "over"), "discarded"),
 ]
 PERCENTILES = [Series("p50", "low"), Series("p95", "middle"), Series("p99", "high")]
 
@@ -100,10 +95,10 @@ def _query(asked: Mapping[str, str], paused: bool) -> str:
     return reverse("admin:index", query={**asked, **({"paused": "1"} if paused else {})})
 
 
-def _deliveries(made: Span | None, endpoint: str = "", states: tuple[State, ...] = ()) -> str:
+def _deliveries(made: Span | None, endpoint: str = "", state: str = "") -> str:
     query = {"q": endpoint} if endpoint else {}
-    if states:
-        query["state"] = ",".join(states)
+    if state:
+        query["state"] = state
     if made is not None:
         query["created"] = f"{made.start.isoformat()}/{made.end.isoformat()}"
     return reverse("admin:deliveries_delivery_changelist", query=query)
@@ -151,21 +146,21 @@ def _current(found: Status) -> list[Figure]:
             "The broker does not answer."
             if messages is None
             else f"messages on the broker; {_many(pending)} pending",
-            _deliveries(None, states=(State.PENDING,)),
+            _deliveries(None, state="pending"),
             "bad" if messages is None else "",
         ),
-        Figure("In flight", _many(sending), "being sent", _deliveries(None, states=IN_FLIGHT)),
+        Figure("In flight", _many(sending), "being sent", _deliveries(None, state="sending")),
         Figure(
             "Waiting",
             _many(waiting),
             f"for another try; {_many(held)} held",
-            _deliveries(None, states=(State.WAITING,)),
+            _deliveries(None, state="waiting"),
         ),
         Figure(
             "Oldest overdue",
             lasted(overdue * 1_000) if overdue else "none",
             "since it was to be sent" if overdue else "nothing is late",
-            _deliveries(None, states=(State.PENDING if late is pending else State.WAITING,)),
+            _deliveries(None, state="pending" if late is pending else "waiting"),
             "bad" if overdue > 300 else "waiting" if overdue > 30 else "",
         ),
         Figure(
@@ -179,7 +174,7 @@ def _current(found: Status) -> list[Figure]:
             "Open circuits",
             counted(circuits),
             f"of endpoints; {counted(failing)} endpoints fail",
-            _endpoints(circuit="not_closed"),
+            _endpoints(circuit__in="open,half_open"),
             "bad" if circuits else "",
         ),
     ]
@@ -216,14 +211,14 @@ def _past(found: Traffic) -> list[Figure]:
             "Success rate",
             "none" if rate is None else f"{rate:.2%}",
             "nothing has ended" if rate is None else f"of what ended; {counted(whole.dead)} dead",
-            _deliveries(made, states=(State.DEAD,)),
+            _deliveries(made, state="dead"),
             "" if rate is None or rate > 0.99 else "waiting" if rate > 0.9 else "bad",
         ),
         Figure("Median attempt", *_percentiles(whole.of_attempts), _deliveries(made)),
         Figure(
             "Median from emit to delivery",
             *_percentiles(whole.to_delivery),
-            _deliveries(made, states=(State.DELIVERED,)),
+            _deliveries(made, state="delivered"),
         ),
     ]
 
@@ -249,8 +244,7 @@ def _columns(found: Traffic, values: Any) -> list[Column]:
 def _outcomes(found: Traffic) -> Chart:
     def values(flow: Flow, part: Span) -> list[Value]:
         return [
-            Value(getattr(flow, counted), _deliveries(part, states=states))
-            for _, counted, states in OUTCOMES
+            Value(getattr(flow, state), _deliveries(part, state=state)) for _, state in OUTCOMES
         ]
 
     return Chart(

@@ -95,7 +95,7 @@ class Flow:
     delivered: int = 0
     waiting: int = 0
     """Failed, and to be tried again."""
-    under_way: int = 0
+    on_its_way: int = 0
     dead: int = 0
     discarded: int = 0
     to_delivery: Latency | None = None
@@ -106,7 +106,7 @@ class Flow:
 
     @property
     def deliveries(self) -> int:
-        return self.delivered + self.waiting + self.under_way + self.dead + self.discarded
+        return self.delivered + self.waiting + self.on_its_way + self.dead + self.discarded
 
     @property
     def success_rate(self) -> float | None:

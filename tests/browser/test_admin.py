@@ -1,16 +1,14 @@
 """The admin in a real browser: every page of it, without a complaint."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.contrib.auth.models import User
 from django.urls import reverse
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page
 
-from deliveries.models import Delivery
-from subscriptions.models import ApiKey, Endpoint, Subscriber
-from tests.browser.conftest import MakePage, TakePicture
+from subscriptions.models import ApiKey, Subscriber
+from tests.browser.conftest import TakePicture
 from tests.browser.portal import fill_catalogue, furnish
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -40,7 +38,9 @@ def pages() -> list[str]:
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         found.append(reverse(f"{name}_changelist"))
         for row in model._default_manager.all()[:1]:
-            found += [reverse(f"{name}_{page}", args=[quote(row.pk)]) for page in ("change", "history")]
+            found += [
+                reverse(f"{name}_{page}", args=[quote(row.pk)]) for page in ("change", "history")
+            ]
     return found
 
 

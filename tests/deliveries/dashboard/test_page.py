@@ -59,17 +59,17 @@ def test_the_figures_tell_how_it_is_now(
     now = timezone.now()
     make_past("sending", lease_expires_at=now)
     make_past("waiting", failed=1, next_attempt_at=now - timedelta(minutes=7))
-    died = now - timedelta(hours=5)
+    died = now - timedelta(hours=5, minutes=5)
     DeadLetter.objects.create(delivery=make_past("dead"), reason="gone", died_at=died)
     make_endpoint(circuit="open", circuit_opened_at=now, openings=1, probe_at=now)
     found = {name: value for name, (value, _) in figures(admin_client).items()}
     assert found["Queue depth"] == "0"
     assert found["In flight"] == "1"
     assert found["Waiting"] == "1"
-    assert found["Oldest overdue"] in ("7 min", "420.0 s")
+    assert found["Oldest overdue"] == "7 min"
     assert found["Dead letters"] == "1"
     assert found["Open circuits"] == "1"
-    assert "the oldest died 5\xa0hours ago" in admin_client.get(INDEX).content.decode()
+    assert "the oldest died 5\xa0hours" in admin_client.get(INDEX).content.decode()
 
 
 def test_each_figure_leads_to_the_rows_that_it_counts(
@@ -148,7 +148,7 @@ def test_the_page_looks_again_by_itself_unless_it_is_paused(admin_client: Client
     page = admin_client.get(INDEX, {"period": "day"}).content.decode()
     assert f'hx-get="{INDEX}?period=day"' in page
     paused = admin_client.get(INDEX, {"period": "day", "paused": "1"}).content.decode()
-    assert "hx-get" not in paused
+    assert f'hx-get="{INDEX}?' not in paused
     assert f'<a href="{INDEX}?period=day">Go on</a>' in paused
 
 

@@ -34,7 +34,8 @@ def test_deliveries_are_told_by_the_part_in_which_they_were_made_and_what_became
     filled = [flow for flow in found.flows if flow.deliveries]
     assert found.share == 1
     assert [
-        (flow.delivered, flow.waiting, flow.under_way, flow.dead, flow.discarded) for flow in filled
+        (flow.delivered, flow.waiting, flow.on_its_way, flow.dead, flow.discarded)
+        for flow in filled
     ] == [(0, 0, 2, 0, 1), (1, 1, 0, 1, 0)]
     assert found.whole.deliveries == 6
 
