@@ -111,11 +111,24 @@ HISTORY = f"""
 
 @dataclass(frozen=True)
 class Seeded:
-    """What there is now besides the many rows: those who have the most of them, and the fewest."""
+    """Who has the most of the deliveries, and who the fewest."""
 
-    busiest: Subscriber
-    quietest: Subscriber
-    deliveries: int
+    busiest: Endpoint
+    quietest: Endpoint
+    idle: Endpoint
+    """Came later, and has got nothing yet."""
+
+    @property
+    def all(self) -> list[tuple[str, str, str]]:
+        """What to call it, its subscriber, and itself."""
+        return [
+            (name, endpoint.subscriber_id, endpoint.pk)
+            for name, endpoint in (
+                ("a busy", self.busiest),
+                ("a quiet", self.quietest),
+                ("an idle", self.idle),
+            )
+        ]
 
 
 def seed(deliveries: int) -> Seeded:
@@ -146,7 +159,9 @@ def seed(deliveries: int) -> Seeded:
                 cursor.execute(statement, values if "%" in statement else None)
             cursor.execute("DROP TABLE seeded")
             cursor.execute("SET LOCAL session_replication_role = origin")
-    return Seeded(subscribers[0], subscribers[-1], deliveries)
+    newcomer = Subscriber.objects.create(name="A newcomer")
+    idle = Endpoint.objects.create(subscriber=newcomer, url="https://newcomer.example/")
+    return Seeded(endpoints[0], endpoints[-1], idle)
 
 
 def vacuum() -> None:

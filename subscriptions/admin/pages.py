@@ -61,10 +61,8 @@ class PagesById(ChangeList):
         self.result_count = self.paginator.count
         newest_first = str(self.queryset.query.order_by[0]).startswith("-")
         backwards = NEWER in self.places if newest_first else OLDER not in self.places
-        rows = self._beyond_the_place()
-        rows = rows.order_by("pk" if backwards else "-pk")
         # One more than are shown tells whether there are more.
-        found = list(rows[: self.list_per_page + 1])
+        found = self._first(self.list_per_page + 1, "pk" if backwards else "-pk")
         more, found = len(found) > self.list_per_page, found[: self.list_per_page]
         if backwards:
             found.reverse()
@@ -77,6 +75,19 @@ class PagesById(ChangeList):
         self.can_show_all = self.show_full_result_count = False
         self.full_result_count = None
         self.show_admin_actions = True
+
+    def _first(self, limit: int, order: str) -> list[Any]:
+        """The first rows beyond the place.
+
+        Where few rows match they are looked up by what they match, and put in order then. PostgreSQL
+        might rather go through all rows in order, for it may take few for more than they are.
+        """
+        rows = self._beyond_the_place()
+        if not rows.query.where or self.paginator.is_cut:
+            return list(rows.order_by(order)[:limit])
+        ids = [*rows.order_by().values_list("pk", flat=True)[:ROWS_COUNTED]]
+        chosen = sorted(ids, reverse=order == "-pk")[:limit]
+        return list(self.root_queryset.filter(pk__in=chosen).order_by(order))
 
     def _beyond_the_place(self) -> QuerySet[Any]:
         try:
