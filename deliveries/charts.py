@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-WIDTH, HEIGHT = 720, 216
+WIDTH, HEIGHT = 960, 216
 LEFT, RIGHT, TOP, BOTTOM = 56, 8, 10, 24
 GAP = 0.18
 """Between two bars, as a share of what a column has."""
@@ -55,6 +55,8 @@ class Chart:
     said: Callable[[float], str] = "{:,.0f}".format
     """An amount in words."""
     note: str = ""
+    width: int = WIDTH
+    """Words in it are of one size on a page where it takes as many pixels, or nearly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class _Scale:
     def __init__(self, chart: Chart, highest: float) -> None:
         self.chart = chart
         self.ticks = ticks(highest)
-        self.step = (WIDTH - LEFT - RIGHT) / max(len(chart.columns), 1)
+        self.step = (chart.width - LEFT - RIGHT) / max(len(chart.columns), 1)
 
     def x(self, column: int, share: float = 0.0) -> float:
         return round(LEFT + (column + share) * self.step, 1)

@@ -1,6 +1,6 @@
 """Many deliveries with a past that adds up, made by PostgreSQL itself.
 
-They are spread evenly over the last DAYS: two of each event, to the two endpoints of a subscriber.
+They are spread evenly over the last days: two of each event, to the two endpoints of a subscriber.
 Some subscribers have far more than others, some event types too, and one endpoint in fifty fails.
 Neither triggers nor foreign keys are asked for each of the rows, which takes a superuser.
 """
@@ -131,7 +131,7 @@ class Seeded:
         ]
 
 
-def seed(deliveries: int) -> Seeded:
+def seed(deliveries: int, days: float = DAYS) -> Seeded:
     """Make so many deliveries, and all that belongs to them, and have PostgreSQL look at it."""
     subscribers = Subscriber.objects.bulk_create(
         Subscriber(name=f"Subscriber {n}")
@@ -143,7 +143,7 @@ def seed(deliveries: int) -> Seeded:
         for side in ("one", "two")
     )
     now = timezone.now()
-    span = DAYS * 86_400_000
+    span = int(days * 86_400_000)
     for first in range(0, deliveries, CHUNK):
         values = {
             "first": first,

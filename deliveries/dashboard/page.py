@@ -18,6 +18,9 @@ from deliveries.status import EXACT, Some, Status, status
 from subscriptions.hidden_characters import shown
 from subscriptions.models import Endpoint
 
+HALF = 460
+"""The width of a chart that has another beside it."""
+
 EVERY = 30
 """Seconds until the page is looked at again."""
 
@@ -54,6 +57,7 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     here = {"period": period.key}
     return {
         **context,
+        "title": "Dashboard",
         "dashboard": {
             "now": now,
             "every": EVERY,
@@ -83,12 +87,12 @@ def counted(number: int) -> str:
 
 def lasted(milliseconds: float) -> str:
     """A time as people say it: 12 ms, 1.5 s, 3 min."""
-    if milliseconds < 1_000:
-        return f"{milliseconds:.0f} ms"
     seconds = milliseconds / 1_000
-    if seconds < 100:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3_600:.0f} h"
+    if seconds < 1:
+        return f"{milliseconds:.0f} ms"
+    if seconds < 120:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7_200 else f"{seconds / 3_600:.0f} h"
 
 
 def _query(asked: Mapping[str, str], paused: bool) -> str:
@@ -173,7 +177,7 @@ def _current(found: Status) -> list[Figure]:
         Figure(
             "Open circuits",
             counted(circuits),
-            f"of endpoints; {counted(failing)} endpoints fail",
+            f"of endpoints; {counted(failing)} failing",
             _endpoints(circuit__in="open,half_open"),
             "bad" if circuits else "",
         ),
@@ -265,4 +269,4 @@ def _latency(found: Traffic, name: str, title: str, which: str) -> Chart:
             for series in PERCENTILES
         ]
 
-    return Chart(name, title, PERCENTILES, _columns(found, values), said=lasted)
+    return Chart(name, title, PERCENTILES, _columns(found, values), said=lasted, width=HALF)

@@ -40,10 +40,9 @@ def _context(drawing: charts.Drawing) -> dict[str, Any]:
             )
             for column in chart.columns
         ],
-        "width": charts.WIDTH,
         "height": charts.HEIGHT,
         "left": charts.LEFT,
-        "right": charts.WIDTH - charts.RIGHT,
+        "right": chart.width - charts.RIGHT,
         "gutter": charts.LEFT - 8,
         "foot": charts.HEIGHT - 6,
     }

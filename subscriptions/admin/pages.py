@@ -79,8 +79,8 @@ class PagesById(ChangeList):
     def _first(self, limit: int, order: str) -> list[Any]:
         """The first rows beyond the place.
 
-        Where few rows match they are looked up by what they match, and put in order then. PostgreSQL
-        might rather go through all rows in order, for it may take few for more than they are.
+        Where few match they are looked up by that, and put in order then: PostgreSQL may take them
+        for many, and would go through all rows in order to find them.
         """
         rows = self._beyond_the_place()
         if not rows.query.where or self.paginator.is_cut:

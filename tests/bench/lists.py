@@ -1,4 +1,4 @@
-"""Each list of the admin and of the API, with each filter that it offers, and what an answer costs."""
+"""Each list of the admin and the API, with each filter that it offers, and what answers cost."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -154,7 +154,14 @@ def test_the_page_looks_again_by_itself_unless_it_is_paused(admin_client: Client
 
 @pytest.mark.parametrize(
     ("milliseconds", "said"),
-    [(0.4, "0 ms"), (999, "999 ms"), (1_500, "1.5 s"), (420_000, "7 min"), (9e6, "2 h")],
+    [
+        (0.4, "0 ms"),
+        (999, "999 ms"),
+        (1_500, "1.5 s"),
+        (90_000, "90 s"),
+        (420_000, "7 min"),
+        (9e6, "2 h"),
+    ],
 )
 def test_times_are_said_in_a_unit_of_their_size(milliseconds: float, said: str) -> None:
     assert lasted(milliseconds) == said
