@@ -5,6 +5,7 @@
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay
+# make bench-admin  each list of the admin and the API among 5,000,000 deliveries
 # make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
 PYTHON ?= python3
@@ -12,7 +13,7 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test test-browser test-faults bench bench-retention profile docs check audit format lock clean
+.PHONY: demo test test-browser test-faults bench bench-retention bench-admin profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -31,6 +32,9 @@ bench: .venv/installed
 
 bench-retention: .venv/installed
 	$(BIN)/python -m tests.bench.partitions $(ARGS)
+
+bench-admin: .venv/installed
+	$(BIN)/python -m tests.bench.admin $(ARGS)
 
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)

@@ -119,16 +119,8 @@ class Seeded:
     """Came later, and has got nothing yet."""
 
     @property
-    def all(self) -> list[tuple[str, str, str]]:
-        """What to call it, its subscriber, and itself."""
-        return [
-            (name, endpoint.subscriber_id, endpoint.pk)
-            for name, endpoint in (
-                ("a busy", self.busiest),
-                ("a quiet", self.quietest),
-                ("an idle", self.idle),
-            )
-        ]
+    def all(self) -> list[tuple[str, Endpoint]]:
+        return [("a busy", self.busiest), ("a quiet", self.quietest), ("an idle", self.idle)]
 
 
 def seed(deliveries: int, days: float = DAYS) -> Seeded:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -13,6 +14,8 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 
 from subscriptions.ids import from_uuid, lowest_uuid_at
+from subscriptions.models import ApiKey
+from tests.api_client import client_of
 from tests.seeding import Seeded
 
 # Tuples that were read in this transaction: by scans of tables, and by indexes.
@@ -54,6 +57,27 @@ def cost(client: Client | APIClient, page: Page) -> Cost:
     return Cost(len(asked), int(after - before))
 
 
+def everything(seeded: Seeded) -> Iterator[tuple[str, Client | APIClient, Page]]:
+    """All pages, each with a client that may see it, and what that is called."""
+    admin = Client()
+    admin.force_login(User.objects.create_superuser("bench"))
+    for page in admin_pages(seeded):
+        yield "admin", admin, page
+    api = _api("for all")
+    for page in api_pages(seeded):
+        yield "API", api, page
+    for who, endpoint in seeded.all:
+        own = _api(f"of {who}", subscriber=endpoint.subscriber)
+        for page in own_pages():
+            yield f"API, {who} subscriber's key", own, page
+
+
+def _api(name: str, **bound: Any) -> APIClient:
+    key = ApiKey(name=name, scopes=[ApiKey.Scope.READ], rate="100000/s", **bound)
+    key.last_used_at = timezone.now()
+    return client_of(key)
+
+
 def admin_pages(seeded: Seeded) -> Iterator[Page]:
     deliveries, events, letters, history, endpoints, subscribers = (
         f"/admin/{model}/"
@@ -79,7 +103,8 @@ def admin_pages(seeded: Seeded) -> Iterator[Page]:
     span = f"{deep_time().isoformat()}/{(deep_time() + timedelta(hours=2)).isoformat()}"
     yield Page("deliveries, dead in two hours", deliveries, {"state": "dead", "created": span})
     yield Page("deliveries, dead in a week", deliveries, {"state": "dead", "created": "week"})
-    for who, owner, endpoint in seeded.all:
+    for who, whose in seeded.all:
+        owner, endpoint = whose.subscriber_id, whose.pk
         yield Page(f"deliveries of {who} subscriber", deliveries, {"subscriber": owner})
         yield Page(
             f"deliveries of {who} subscriber, dead",
@@ -119,7 +144,8 @@ def api_pages(seeded: Seeded) -> Iterator[Page]:
         yield Page(name, path, {})
     for state in ("delivered", "dead", "discarded", *UNDER_WAY):
         yield Page(f"deliveries, {state}", deliveries, {"state": state})
-    for who, owner, endpoint in seeded.all:
+    for who, whose in seeded.all:
+        owner, endpoint = whose.subscriber_id, whose.pk
         yield Page(f"deliveries of {who} subscriber", deliveries, {"subscriber": owner})
         yield Page(f"deliveries of {who} endpoint", deliveries, {"endpoint": endpoint})
         yield Page(
