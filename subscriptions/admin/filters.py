@@ -31,7 +31,7 @@ class CreatedFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         offered = [(choice, label) for choice, (label, _) in self.hours.items()]
-        asked = self.used_parameters.get(self.parameter_name, [""])[-1]
+        asked = self.value() or ""
         if moments := _moments(asked):
             start, end = map(timezone.localtime, moments)
             until = f"{end:%H:%M}" if end - start < timedelta(hours=12) else f"{end:%d %b %H:%M}"
