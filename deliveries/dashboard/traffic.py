@@ -162,11 +162,12 @@ def traffic(period: Period, now: datetime) -> Traffic:
         worst=[
             WorstEndpoint(
                 from_uuid("ep", endpoint),
-                *rest,
-                failed=_scaled(failed, share),
-                attempts=_scaled(tried, share),
+                *(url, state, circuit),
+                *(_scaled(failed, share), _scaled(tried, share)),
             )
-            for endpoint, *rest, failed, tried in _rows(WORST_ENDPOINTS, spans | {"worst": WORST})
+            for endpoint, url, state, circuit, failed, tried in _rows(
+                WORST_ENDPOINTS, spans | {"worst": WORST}
+            )
         ],
         share=share,
     )
@@ -198,9 +199,10 @@ def _flow(
     attempts: Sequence[Any] | None,
     share: float,
 ) -> Flow:
+    delivered, waiting, on_its_way, dead, discarded = (_scaled(count, share) for count in counts)
     tried, succeeded, durations = attempts or (0, 0, None)
     return Flow(
-        *(_scaled(count, share) for count in counts),
+        *(delivered, waiting, on_its_way, dead, discarded),
         to_delivery=Latency(*to_delivery) if to_delivery else None,
         attempts=_scaled(tried, share),
         succeeded=_scaled(succeeded, share),

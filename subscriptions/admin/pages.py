@@ -54,7 +54,8 @@ class PagesById(ChangeList):
         }
         for place in self.places:
             del self.params[place]
-        return super().get_queryset(request, *options, **more)
+        rows: QuerySet[Any] = super().get_queryset(request, *options, **more)
+        return rows
 
     def get_results(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
@@ -90,14 +91,15 @@ class PagesById(ChangeList):
         return list(self.root_queryset.filter(pk__in=chosen).order_by(order))
 
     def _beyond_the_place(self) -> QuerySet[Any]:
+        rows: QuerySet[Any] = self.queryset
         try:
             if OLDER in self.places:
-                return self.queryset.filter(pk__lt=self.places[OLDER])
+                rows = rows.filter(pk__lt=self.places[OLDER])
             if NEWER in self.places:
-                return self.queryset.filter(pk__gt=self.places[NEWER])
+                rows = rows.filter(pk__gt=self.places[NEWER])
         except ValidationError as error:
             raise IncorrectLookupParameters(error) from error
-        return self.queryset
+        return rows
 
     @property
     def counted(self) -> str:
