@@ -35,8 +35,9 @@ UNFOLD = {
     "SITE_HEADER": TITLE,
     "SITE_SUBHEADER": "Webhooks, delivered",
     "SITE_SYMBOL": "mail",
+    "SITE_FAVICONS": [{"rel": "icon", "href": file("deliveries/portal/icon.svg")}],
     "SHOW_VIEW_ON_SITE": False,
-    "STYLES": [file("config/colours.css")],
+    "STYLES": [file("config/admin.css")],
     "SCRIPTS": [file("config/admin.js")],
     "DASHBOARD_CALLBACK": "deliveries.dashboard.page.show",
     "SIDEBAR": {

@@ -38,7 +38,7 @@ def render(claim: Claim, *, timestamp: int) -> OutgoingRequest:
     What is signed is the body before it is compressed.
     """
     try:
-        signed, sent = _content(claim.shape, claim.events)
+        signed, sent = contents(claim.shape, claim.events)
         secrets = [encryption.decrypt(ciphertext) for ciphertext in claim.secrets]
         if not secrets:
             raise Unrenderable("The endpoint has no signing secret: issue one.")
@@ -70,8 +70,8 @@ def _message_id(claim: Claim) -> str:
     return f"{from_uuid('bat', claim.lease.delivery)}_{claim.lease.round_start}"
 
 
-def _content(shape: Shape, events: tuple[ClaimedEvent, ...]) -> tuple[Content, Content]:
-    """What is signed, and what is sent: the same, or the same compressed."""
+def contents(shape: Shape, events: tuple[ClaimedEvent, ...]) -> tuple[Content, Content]:
+    """What is signed, and what is sent: the same, or the same compressed. Raises Unrenderable."""
     if shape.batched:
         # One endpoint's alone, and perhaps megabytes: it is not kept.
         messages = [_message(shape, event) for event in events]

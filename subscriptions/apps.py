@@ -4,7 +4,7 @@ from django.apps import AppConfig
 from django.core.checks import register
 
 from subscriptions.attribution import attribute_command
-from subscriptions.checks import check_settings
+from subscriptions.checks import check_admin, check_settings
 
 
 class SubscriptionsConfig(AppConfig):
@@ -14,4 +14,5 @@ class SubscriptionsConfig(AppConfig):
 
     def ready(self) -> None:
         register(check_settings)
+        register(check_admin)
         attribute_command(sys.argv)

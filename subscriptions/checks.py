@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import ImproperlyConfigured
 
@@ -37,3 +38,12 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         what = f"{settings.unknown_event_types!r} is neither allow nor refuse."
         faults.append(Error(f"ANGARIUM's UNKNOWN_EVENT_TYPES: {what}", id="subscriptions.E004"))
     return faults
+
+
+def check_admin(**_: Any) -> list[CheckMessage]:
+    """Where there is an admin, unfold has to dress it: the pages are made of its templates."""
+    names = [app.name for app in apps.get_app_configs()]
+    admin = "django.contrib.admin"
+    if admin not in names or "unfold" in names[: names.index(admin)]:
+        return []
+    return [Error(f'Put "unfold" before "{admin}" in INSTALLED_APPS.', id="subscriptions.E006")]

@@ -7,16 +7,26 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+<<<<<<< HEAD
 from django.db.models import OuterRef, Q, QuerySet, Subquery
+=======
+from django.contrib.admin.utils import unquote
+from django.db.models import OuterRef, QuerySet, Subquery
+>>>>>>> d46f971935eb3d0a4ccca7dc758c44b8d27df6dd
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
-from django.http import HttpRequest
-from django.utils import timezone
+from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from deliveries import operations
+<<<<<<< HEAD
 from deliveries.admin.display import state_of, text, why
 from deliveries.lifecycle import FINAL, ON_ITS_WAY, TRANSITIONS
+=======
+from deliveries.admin.display import state_of, why
+from deliveries.admin.exchanges import what_happened
+from deliveries.lifecycle import FINAL, TRANSITIONS
+>>>>>>> d46f971935eb3d0a4ccca7dc758c44b8d27df6dd
 from deliveries.models import Attempt, DeadLetter, Delivery
 from subscriptions.admin.base import ReadOnlyAdmin, RecordInline
 from subscriptions.admin.bulk import bulk_action
@@ -40,35 +50,6 @@ def sent_again(deliveries: QuerySet[Delivery], states: Iterable[State]) -> Query
     """Those that a redrive or replay of these states would send."""
     gone = {"endpoint__state": Endpoint.State.DELETED}
     return deliveries.filter(state__in=states, feed_position=None).exclude(**gone)
-
-
-class AttemptInline(RecordInline):
-    model = Attempt
-    fields = [
-        "number",
-        "outcome",
-        "status",
-        "took",
-        "what_went_wrong",
-        "response",
-        "ended",
-    ]
-
-    @admin.display(description="error")
-    def what_went_wrong(self, attempt: Attempt) -> str:
-        return shown(attempt.error)
-
-    @admin.display
-    def took(self, attempt: Attempt) -> str:
-        return ", ".join(f"{step} {taken} ms" for step, taken in attempt.steps.items())
-
-    @admin.display
-    def ended(self, attempt: Attempt) -> str:
-        return f"{timezone.localtime(attempt.ended_at):%Y-%m-%d %H:%M:%S}"
-
-    @admin.display
-    def response(self, attempt: Attempt) -> SafeString | str:
-        return text(attempt.response_body)
 
 
 class DeadLetterInline(RecordInline):
@@ -131,23 +112,27 @@ class DeliveryAdmin(ReadOnlyAdmin):
     actions = ["retry_now", "redrive", "replay", "discard"]
     fields = [
         "id",
-        "event",
-        "endpoint",
-        "how_it_is",
-        "why",
+        ("event", "endpoint"),
+        ("how_it_is", "why"),
+        ("created_at", "ended_at"),
+        ("attempt_number", "next_attempt_at"),
+        ("lease_expires_at", "ordering_key"),
         ("lead", "batch_size"),
-        "ordering_key",
-        "attempt_number",
-        "next_attempt_at",
-        "lease_expires_at",
-        "created_at",
-        "ended_at",
     ]
-    inlines = [AttemptInline, DeadLetterInline]
+    inlines = [DeadLetterInline]
+    buttons = ["retry_now", "redrive", "replay", "discard"]
+    change_form_template = "admin/deliveries/delivery/change_form.html"
 
     @property
     def media(self) -> Media:
         return super().media + SubscriberForm().media
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        delivery = self.get_object(request, unquote(object_id))
+        context = {} if delivery is None else what_happened(request.user, delivery)
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         last = Attempt.objects.filter(delivery=Coalesce(OuterRef("lead"), OuterRef("pk"))).order_by(

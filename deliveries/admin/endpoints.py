@@ -13,7 +13,9 @@ from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods
 
-from deliveries.admin.display import deliveries_of, readable, text
+from deliveries.admin.display import deliveries_of, readable
+from deliveries.admin.endpoint_health import health_of
+from deliveries.admin.json_tree import json_tree
 from deliveries.testing import NotTestable, TooManyTests, send_test_event
 from subscriptions.admin.endpoints import EndpointAdmin
 from subscriptions.models import Endpoint
@@ -25,6 +27,7 @@ admin.site.unregister(Endpoint)
 class DeliveringEndpointAdmin(EndpointAdmin):
     """An endpoint that is also sent test events, and leads to its deliveries."""
 
+    change_form_template = "admin/subscriptions/endpoint/change_form.html"
     list_display = [*EndpointAdmin.list_display, "deliveries"]
     facts = [*EndpointAdmin.facts, "deliveries"]
     facts_of_a_feed = [*EndpointAdmin.facts_of_a_feed, "deliveries"]
@@ -35,6 +38,15 @@ class DeliveringEndpointAdmin(EndpointAdmin):
             path("<path:object_id>/test/", page, name="subscriptions_endpoint_test"),
             *super().get_urls(),
         ]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        endpoint = None
+        if request.method == "GET" and request.user.has_perm("deliveries.view_attempt"):
+            endpoint = self.get_object(request, unquote(object_id))
+        context = {"fared": endpoint and not endpoint.is_feed and health_of(endpoint)}
+        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     @admin.display
     def deliveries(self, endpoint: Endpoint) -> SafeString:
@@ -54,6 +66,7 @@ class DeliveringEndpointAdmin(EndpointAdmin):
             "title": "Test event",
             "opts": self.opts,
             "media": self.media,
+            "original": endpoint,
             "endpoint": endpoint,
         }
         if request.method == "POST":
@@ -61,7 +74,8 @@ class DeliveringEndpointAdmin(EndpointAdmin):
                 context["exchange"] = exchange = send_test_event(endpoint)
                 context["request_headers"] = readable(exchange.request_headers)
                 context["response_headers"] = readable(exchange.response_headers)
-                context["response_body"] = text(exchange.outcome.response_body)
+                context["request_body"] = json_tree(exchange.request_body)
+                context["response_body"] = json_tree(exchange.outcome.response_body)
             except (NotTestable, TooManyTests) as error:
                 self.message_user(request, str(error), messages.ERROR)
         return TemplateResponse(request, "admin/subscriptions/endpoint/test_event.html", context)

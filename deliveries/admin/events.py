@@ -1,6 +1,5 @@
 """Events, with the newest of their deliveries; why one was delivered, or was not."""
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin, messages
@@ -14,8 +13,9 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 
-from deliveries.admin.display import deliveries_of, state_of, text, why
-from deliveries.admin.explain_page import ExplainForm, explained
+from deliveries.admin.display import deliveries_of, state_of, why
+from deliveries.admin.explain_page import EXPLAINED_TO, ExplainForm, explained
+from deliveries.admin.json_tree import json_tree
 from deliveries.explaining import explain
 from deliveries.explaining.facts import gather
 from deliveries.models import Delivery, Event
@@ -117,12 +117,7 @@ class EventAdmin(ReadOnlyAdmin):
         event = self.get_object(request, unquote(object_id))
         if event is None:
             raise Http404
-        allowed = [
-            "deliveries.view_event",
-            "deliveries.view_delivery",
-            "subscriptions.view_endpoint",
-        ]
-        if not request.user.has_perms(allowed):
+        if not request.user.has_perms(EXPLAINED_TO):
             raise PermissionDenied
         form = ExplainForm()
         context = {
@@ -130,6 +125,7 @@ class EventAdmin(ReadOnlyAdmin):
             "title": "Why?",
             "opts": self.opts,
             "media": self.media + form.media,
+            "original": event,
             "event": event,
             "form": form,
         }
@@ -177,8 +173,8 @@ class EventAdmin(ReadOnlyAdmin):
         return moment(event.created_at)
 
     @admin.display
-    def data(self, event: Event) -> SafeString | str:
-        return text(json.dumps(event.data, indent=2, ensure_ascii=False))
+    def data(self, event: Event) -> SafeString:
+        return json_tree(event.payload)
 
     @admin.display
     def why(self, event: Event) -> SafeString:

@@ -15,6 +15,9 @@ from subscriptions.models import Endpoint
 
 State = Delivery.State
 
+EXPLAINED_TO = ["deliveries.view_event", "deliveries.view_delivery", "subscriptions.view_endpoint"]
+"""The permissions that it takes."""
+
 
 class ExplainForm(forms.Form):
     """Which endpoint is meant."""

@@ -1,7 +1,5 @@
 """The admin of replays: how far they have come, and the form that starts one, after a dry run."""
 
-from typing import Any
-
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -44,7 +42,7 @@ class ReplayAdmin(RecordAdmin):
     id_lookups = {"rpl": "pk", "ep": "endpoint", "sub": "endpoint__subscriber"}
     sortable_by = ["id", "created"]
     actions = ["pause", "resume", "cancel"]
-    change_form_template = "admin/deliveries/replay/change_form.html"
+    buttons = ["pause", "resume", "cancel"]
     fields = (
         *("id", "endpoint", *ASKED),
         *("how_it_is", "waits_for", "come_by", "replayed", "created_at", "ended_at"),
@@ -60,13 +58,6 @@ class ReplayAdmin(RecordAdmin):
             path("start/<str:endpoint>/", page, name="deliveries_replay_start"),
             *super().get_urls(),
         ]
-
-    def change_view(self, request: HttpRequest, *args: Any, **options: Any) -> HttpResponse:
-        buttons = self.get_actions(request)
-        options["extra_context"] = {
-            "buttons": [(name, name.capitalize()) for name in self.actions if name in buttons]
-        }
-        return super().change_view(request, *args, **options)
 
     def start_view(self, request: HttpRequest, endpoint: str) -> HttpResponse:
         """A form that counts what would be sent, then starts to send it."""
@@ -89,6 +80,7 @@ class ReplayAdmin(RecordAdmin):
             "title": "Replay",
             "opts": self.opts,
             "media": self.media,
+            "original": replay.endpoint,
             "endpoint": replay.endpoint,
             "form": form,
             "counted": counted,

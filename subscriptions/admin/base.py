@@ -1,6 +1,6 @@
 """What every list and page here has: bounds, search by id, the history, leave to change."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -28,11 +28,19 @@ class AngariumAdmin(ModelAdmin):
     """A list that may be long, and finds by a full id what has it or belongs to it."""
 
     id_lookups: Mapping[str, str] = {}
+    buttons: Sequence[str] = ()
+    """The actions that the page of a row has a button for, where they would touch it."""
     history_kind = ""
     list_per_page = 50
+    list_fullwidth = True
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
+<<<<<<< HEAD
     paginator = pages.BoundedPaginator
+=======
+    paginator = BoundedPaginator
+    change_form_template = "admin/subscriptions/change_form.html"
+>>>>>>> d46f971935eb3d0a4ccca7dc758c44b8d27df6dd
     change_list_template = "admin/subscriptions/change_list.html"
     object_history_template = "admin/subscriptions/object_history.html"
 
@@ -42,6 +50,19 @@ class AngariumAdmin(ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        row = self.model._default_manager.filter(pk=unquote(object_id))
+        allowed = self.get_actions(request) if self.buttons else {}
+        buttons = [
+            (name, name.replace("_", " ").capitalize())
+            for name in self.buttons
+            if name in allowed and getattr(type(self), name).touches(row).exists()
+        ]
+        context = {"buttons": buttons, **(extra_context or {})}
+        return super().change_view(request, object_id, form_url, context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -73,7 +94,9 @@ class AngariumAdmin(ModelAdmin):
         obj = self.get_object(request, unquote(object_id))
         entries = [] if obj is None else self.history_of(obj)[:ENTRIES_SHOWN]
         return super().history_view(
-            request, object_id, {"entries": entries, "limit": ENTRIES_SHOWN}
+            request,
+            object_id,
+            {"entries": entries, "limit": ENTRIES_SHOWN, "media": self.media},
         )
 
 

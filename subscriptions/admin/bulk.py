@@ -82,6 +82,7 @@ def bulk_action(
             }
             return TemplateResponse(request, "admin/subscriptions/confirmation.html", context)
 
+        act.touches = touches  # type: ignore[attr-defined]
         act.short_description = description  # type: ignore[attr-defined]
         act.allowed_permissions = permissions  # type: ignore[attr-defined]
         return act

@@ -31,6 +31,7 @@ from webhooks.keys import InvalidSecret, Kind
 logger = logging.getLogger(__name__)
 
 PATTERNS_SHOWN = 5
+WELL = {"state": Endpoint.State.ACTIVE, "circuit": Endpoint.Circuit.CLOSED, "failing_since": None}
 ONE_ENDPOINT = "Choose one endpoint: its secret is shown by itself."
 
 
@@ -125,6 +126,7 @@ class EndpointAdmin(LockingAdmin):
         "reveal_secret",
         "delete_for_good",
     ]
+    buttons = ["pause", "resume"]
     form = EndpointForm
     autocomplete_fields = ["subscriber"]
     inlines = [SubscriptionInline, SigningSecretInline]
@@ -279,7 +281,7 @@ class EndpointAdmin(LockingAdmin):
         "Pause: hold deliveries back",
         done="paused",
         permissions=["change"],
-        touches=EndpointQuerySet.sent_to,
+        touches=lambda endpoints: endpoints.sent_to().exclude(state=Endpoint.State.PAUSED),
     )
     def pause(self, request: HttpRequest, endpoints: EndpointQuerySet) -> int:
         return _each(endpoints, Endpoint.pause)
@@ -288,7 +290,7 @@ class EndpointAdmin(LockingAdmin):
         "Resume: deliver again",
         done="resumed",
         permissions=["change"],
-        touches=EndpointQuerySet.sent_to,
+        touches=lambda endpoints: endpoints.sent_to().exclude(**WELL),
     )
     def resume(self, request: HttpRequest, endpoints: EndpointQuerySet) -> int:
         return _each(endpoints, Endpoint.resume)

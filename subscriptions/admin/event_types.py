@@ -75,6 +75,7 @@ class EventTypeAdmin(LockingAdmin):
             **self.admin_site.each_context(request),
             "title": "Import event types",
             "opts": self.opts,
+            "media": self.media,
             "form": form,
             "report": report,
             "done": report is not None and not form.cleaned_data["dry_run"],

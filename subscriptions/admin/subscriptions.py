@@ -1,8 +1,11 @@
 """Subscriptions: in the endpoint's form, and by themselves."""
 
+from typing import Any
+
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from subscriptions.admin.base import LockingAdmin, TabularInline
 from subscriptions.admin.display import mark
@@ -17,6 +20,13 @@ class SubscriptionInline(TabularInline):
     readonly_fields = ["created_at"]
     extra = 1
     show_change_link = True
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **options: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **options)
+        if field is not None:
+            # The column's heading is no label to whoever hears the page.
+            field.widget.attrs["aria-label"] = capfirst(field.label)
+        return field
 
 
 @admin.register(Subscription)

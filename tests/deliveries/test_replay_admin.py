@@ -128,8 +128,8 @@ def test_one_that_waits_for_its_endpoint_says_so(admin_client: Client, replay: R
 def test_it_is_paused_resumed_and_cancelled_by_the_buttons_of_its_page(
     admin_client: Client, replay: Replay
 ) -> None:
-    page = admin_client.get(page_of(replay)).content.decode()
     for action, done in (("pause", "paused"), ("resume", "resumed"), ("cancel", "cancelled")):
+        page = admin_client.get(page_of(replay)).content.decode()
         assert f'<button name="action" value="{action}">' in page
         assert f"1 of 1 replay {done}" in act(admin_client, REPLAYS, action, replay)
         assert f"0 of 1 replay {done}" in act(admin_client, REPLAYS, action, replay)

@@ -19,7 +19,7 @@ document.addEventListener("alpine:init", () => {
   Alpine.data("searchCommand", () => ({
     ...searchCommand(),
     enter(event) {
-      if (!event.metaKey && !event.ctrlKey) this.selectItem(false, false);
+      if (this.currentIndex && !event.metaKey && !event.ctrlKey) this.selectItem(false, false);
     },
   }));
   Alpine.data("page", () => ({
@@ -48,4 +48,18 @@ document.addEventListener("alpine:init", () => {
   reword("#search-input-command", "x-on:keydown.enter.prevent", "enter($event)");
   // As an object it is set property by property, which the policy allows; as a text it is not.
   reword("#changelist-actions", "x-bind:style", "{ width: changeListWidth + 'px' }");
+});
+
+// What unfold and select2 leave unsaid to whoever does not see the page.
+document.addEventListener("DOMContentLoaded", () => {
+  const nameSelects = () =>
+    document.querySelectorAll("select + .select2").forEach((shown) => {
+      const select = shown.previousElementSibling;
+      const name = select.labels[0]?.textContent.trim() || select.getAttribute("aria-label") || "";
+      shown
+        .querySelectorAll("[role=combobox], [role=textbox]")
+        .forEach((part) => part.setAttribute("aria-label", name));
+    });
+  document.getElementById("main")?.setAttribute("role", "main");
+  new MutationObserver(nameSelects).observe(document.body, { childList: true, subtree: true });
 });

@@ -1,0 +1,120 @@
+"""How an endpoint has fared: its attempts by the hour and by the day, and what was done to it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from deliveries.admin.charts import Bucket, Chart, Mark, draw
+from deliveries.models import Delivery
+from subscriptions.hidden_characters import shown
+from subscriptions.history import HistoryEntry
+from subscriptions.ids import lowest_uuid_at, moment_of, to_uuid
+from subscriptions.models import Endpoint
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+HOURS, DAYS = 24, 28
+
+DELIVERIES_READ = 20_000
+"""The newest; of a busy endpoint what was before them is left out, so that its page is quick."""
+
+RETRIED_FOR = timedelta(days=4)
+"""Deliveries that were made so long before may still be tried, by the default schedule."""
+
+MARKS_SHOWN = 50
+
+# By the indexes delivery_by_endpoint and attempt_number_once_per_delivery; each attempt counts in
+# an hour and in a day.
+TALLY = """
+    SELECT grouping(hour) = 0 AS by_hour,
+           coalesce(hour, day) AS begins,
+           count(*),
+           count(*) FILTER (WHERE outcome = 'delivered'),
+           percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY duration_ms)
+      FROM (SELECT date_trunc('hour', attempt.ended_at, 'UTC') AS hour,
+                   date_trunc('day', attempt.ended_at, 'UTC') AS day,
+                   outcome, duration_ms
+              FROM deliveries_delivery delivery
+              JOIN deliveries_attempt attempt ON attempt.delivery_id = delivery.id
+             WHERE endpoint_id = %(endpoint)s AND delivery.id >= %(oldest)s
+               AND attempt.ended_at >= %(since)s) tried
+     GROUP BY GROUPING SETS ((hour), (day))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """For the page of an endpoint."""
+
+    charts: tuple[Chart, ...]
+    marks: tuple[Mark, ...]
+    whole_since: datetime | None
+    """From when on all is counted, where that is not the whole time."""
+
+
+def health_of(endpoint: Endpoint) -> Health:
+    now = timezone.now()
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    day = hour.replace(hour=0)
+    first_hour, first_day = hour - (HOURS - 1) * HOUR, day - (DAYS - 1) * DAY
+    whole_since = _whole_since(endpoint)
+    by_hour, by_day = _tallies(endpoint, first_day, whole_since)
+    marks = tuple(_marks(endpoint, first_day))
+    charts = (
+        draw("By the hour, for a day", first_hour, HOUR, HOURS, by_hour, marks),
+        draw("By the day, for four weeks", first_day, DAY, DAYS, by_day, marks),
+    )
+    cut = whole_since is not None and whole_since > first_day
+    return Health(charts, marks, whole_since if cut else None)
+
+
+def _whole_since(endpoint: Endpoint) -> datetime | None:
+    newest = Delivery.objects.filter(endpoint=endpoint).order_by("-pk")
+    oldest_read = newest.values_list("pk", flat=True)[DELIVERIES_READ - 1 : DELIVERIES_READ]
+    return next((moment_of(to_uuid(pk)) for pk in oldest_read), None)
+
+
+def _tallies(
+    endpoint: Endpoint, since: datetime, whole_since: datetime | None
+) -> tuple[Mapping[datetime, Bucket], Mapping[datetime, Bucket]]:
+    """By the hour and by the day, in UTC."""
+    made_since = since - RETRIED_FOR
+    if whole_since is not None:
+        made_since = max(made_since, whole_since)
+    asked: dict[str, Any] = {
+        "endpoint": to_uuid(endpoint.pk),
+        "oldest": lowest_uuid_at(made_since),
+        "since": since,
+    }
+    tallies: tuple[dict[datetime, Bucket], dict[datetime, Bucket]] = ({}, {})
+    with connection.cursor() as cursor:
+        cursor.execute(TALLY, asked)
+        for is_hour, begins, attempts, delivered, (median, slow) in cursor.fetchall():
+            tallies[0 if is_hour else 1][begins] = Bucket(attempts, delivered, median, slow)
+    return tallies
+
+
+def _marks(endpoint: Endpoint, since: datetime) -> Iterator[Mark]:
+    """What was done to it, by whom, and what its circuit did; oldest first."""
+    entries = HistoryEntry.objects.filter(
+        endpoint=endpoint.pk,
+        kind=HistoryEntry.Kind.ENDPOINT,
+        pk__gte=lowest_uuid_at(since),
+        changes__has_any_keys=["state", "circuit_opened_at"],
+    )
+    for entry in sorted(entries.order_by("-pk")[:MARKS_SHOWN], key=lambda entry: entry.at):
+        yield Mark(entry.at, _what(entry.changes), shown(entry.actor))
+
+
+def _what(changes: Mapping[str, Any]) -> str:
+    words = []
+    if "state" in changes:
+        words.append(f"{changes['state'][1]}")
+    if "circuit_opened_at" in changes:
+        words.append(
+            "circuit closed" if changes["circuit_opened_at"][1] is None else "circuit open"
+        )
+    return ", ".join(words)
