@@ -7,26 +7,17 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-<<<<<<< HEAD
-from django.db.models import OuterRef, Q, QuerySet, Subquery
-=======
 from django.contrib.admin.utils import unquote
-from django.db.models import OuterRef, QuerySet, Subquery
->>>>>>> d46f971935eb3d0a4ccca7dc758c44b8d27df6dd
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from deliveries import operations
-<<<<<<< HEAD
-from deliveries.admin.display import state_of, text, why
-from deliveries.lifecycle import FINAL, ON_ITS_WAY, TRANSITIONS
-=======
 from deliveries.admin.display import state_of, why
 from deliveries.admin.exchanges import what_happened
-from deliveries.lifecycle import FINAL, TRANSITIONS
->>>>>>> d46f971935eb3d0a4ccca7dc758c44b8d27df6dd
+from deliveries.lifecycle import FINAL, ON_ITS_WAY, TRANSITIONS
 from deliveries.models import Attempt, DeadLetter, Delivery
 from subscriptions.admin.base import ReadOnlyAdmin, RecordInline
 from subscriptions.admin.bulk import bulk_action

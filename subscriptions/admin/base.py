@@ -35,12 +35,8 @@ class AngariumAdmin(ModelAdmin):
     list_fullwidth = True
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
-<<<<<<< HEAD
     paginator = pages.BoundedPaginator
-=======
-    paginator = BoundedPaginator
     change_form_template = "admin/subscriptions/change_form.html"
->>>>>>> d46f971935eb3d0a4ccca7dc758c44b8d27df6dd
     change_list_template = "admin/subscriptions/change_list.html"
     object_history_template = "admin/subscriptions/object_history.html"
 
