@@ -141,6 +141,10 @@ class Traffic:
     share: float
     """How much was read. Where it is less than 1 all numbers are estimates."""
 
+    @property
+    def span(self) -> Span:
+        return Span(self.parts[0].start, self.parts[-1].end)
+
 
 def traffic(period: Period, now: datetime) -> Traffic:
     """Look at the deliveries made in the period, and at the attempts at them.

@@ -66,11 +66,14 @@ def test_it_looks_again_by_itself_and_keeps_the_place(
     expect(page.get_by_role("link", name="Go on")).to_be_visible()
 
 
-def test_a_long_list_leads_to_what_is_older_and_back(server: str, page: Page) -> None:
+def test_a_long_list_leads_to_what_is_older_and_back(
+    server: str, page: Page, take_picture: TakePicture
+) -> None:
     seed(400, days=1)
     open_dashboard(page, server)
     page.goto(f"{server}/admin/deliveries/delivery/")
     first = page.locator("#result_list tbody tr").first.inner_text()
+    take_picture(page, "admin-deliveries")
     page.get_by_role("link", name="Older").click()
     expect(page.locator("#result_list tbody tr")).to_have_count(50)
     assert page.locator("#result_list tbody tr").first.inner_text() != first

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deliveries.dashboard import traffic
-from deliveries.dashboard.page import counted, lasted
+from deliveries.dashboard.words import counted, lasted
 from deliveries.models import DeadLetter
 from tests.conftest import MakeEndpoint, Queue
 from tests.deliveries.dashboard.conftest import MakePast
