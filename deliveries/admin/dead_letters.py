@@ -22,7 +22,7 @@ from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 
-SEARCHED = 50_000
+SEARCHED = 10_000
 """An error is text of any kind, which no index finds."""
 
 
