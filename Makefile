@@ -1,7 +1,7 @@
 # make demo     the main job on embedded PostgreSQL and Valkey (ARGS=--once checks itself and ends)
 # make test     the whole test suite, on real servers
 # make test-faults  what breaks loses nothing, at length (ARGS="-k flushed" for some of it)
-# make test-browser  the portal in a real browser; skipped where there is none (SCREENSHOTS=folder)
+# make test-browser  the portal and the admin in a real browser; skipped where there is none (SCREENSHOTS=folder)
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay

@@ -7,11 +7,10 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.forms import Media
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from deliveries import operations
@@ -118,12 +117,8 @@ class DeliveryAdmin(ReadOnlyAdmin):
     def media(self) -> Media:
         return super().media + SubscriberForm().media
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        delivery = self.get_object(request, unquote(object_id))
-        context = {} if delivery is None else what_happened(request.user, delivery)
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+    def more_of(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
+        return what_happened(request.user, row)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         last = Attempt.objects.filter(delivery=Coalesce(OuterRef("lead"), OuterRef("pk"))).order_by(

@@ -106,15 +106,16 @@ def _marks(endpoint: Endpoint, since: datetime) -> Iterator[Mark]:
         changes__has_any_keys=["state", "circuit_opened_at"],
     )
     for entry in sorted(entries.order_by("-pk")[:MARKS_SHOWN], key=lambda entry: entry.at):
-        yield Mark(entry.at, _what(entry.changes), shown(entry.actor))
+        yield Mark(entry.at, _what(entry), shown(entry.actor))
 
 
-def _what(changes: Mapping[str, Any]) -> str:
+def _what(entry: HistoryEntry) -> str:
+    if entry.action == HistoryEntry.Action.CREATED:
+        return "created"
     words = []
-    if "state" in changes:
-        words.append(f"{changes['state'][1]}")
-    if "circuit_opened_at" in changes:
-        words.append(
-            "circuit closed" if changes["circuit_opened_at"][1] is None else "circuit open"
-        )
+    if "state" in entry.changes:
+        words.append(str(entry.changes["state"][1]))
+    if "circuit_opened_at" in entry.changes:
+        is_open = entry.changes["circuit_opened_at"][1] is not None
+        words.append("circuit open" if is_open else "circuit closed")
     return ", ".join(words)

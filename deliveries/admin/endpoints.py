@@ -39,14 +39,9 @@ class DeliveringEndpointAdmin(EndpointAdmin):
             *super().get_urls(),
         ]
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        endpoint = None
-        if request.method == "GET" and request.user.has_perm("deliveries.view_attempt"):
-            endpoint = self.get_object(request, unquote(object_id))
-        context = {"fared": endpoint and not endpoint.is_feed and health_of(endpoint)}
-        return super().change_view(request, object_id, form_url, context | (extra_context or {}))
+    def more_of(self, request: HttpRequest, row: Endpoint) -> dict[str, Any]:
+        may_see = request.user.has_perm("deliveries.view_attempt")
+        return {"fared": health_of(row)} if may_see and not row.is_feed else {}
 
     @admin.display
     def deliveries(self, endpoint: Endpoint) -> SafeString:

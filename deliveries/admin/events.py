@@ -99,11 +99,12 @@ class EventAdmin(ReadOnlyAdmin):
         "created_at",
         "idempotency_key",
         "ordering_key",
-        ("all_deliveries", "delivered", "under_way", "dead"),
+        ("all_deliveries", "delivered"),
+        ("under_way", "dead"),
         "why",
-        "data",
     ]
     inlines = [DeliveryInline]
+    change_form_template = "admin/deliveries/event/change_form.html"
 
     def get_urls(self) -> list[URLPattern]:
         page = self.admin_site.admin_view(self.explain_view)
@@ -135,6 +136,9 @@ class EventAdmin(ReadOnlyAdmin):
         elif request.GET:
             self.message_user(request, "There is no such endpoint.", messages.ERROR)
         return TemplateResponse(request, "admin/deliveries/event/explain.html", context)
+
+    def more_of(self, request: HttpRequest, row: Event) -> dict[str, Any]:
+        return {"data": json_tree(row.payload)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         tally = (
@@ -171,10 +175,6 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(ordering="-pk")
     def created(self, event: Event) -> SafeString | None:
         return moment(event.created_at)
-
-    @admin.display
-    def data(self, event: Event) -> SafeString:
-        return json_tree(event.payload)
 
     @admin.display
     def why(self, event: Event) -> SafeString:

@@ -47,18 +47,29 @@ class AngariumAdmin(ModelAdmin):
         title = capfirst(str(self.opts.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
+    def more_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the page of a row shows beyond its fields, for its template."""
+        return {}
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        row = self.model._default_manager.filter(pk=unquote(object_id))
+        context = extra_context or {}
+        row = self.get_object(request, unquote(object_id)) if request.method == "GET" else None
+        if row is not None:
+            buttons = self._buttons(request, row)
+            context = {"buttons": buttons, **self.more_of(request, row), **context}
+        return super().change_view(request, object_id, form_url, context)
+
+    def _buttons(self, request: HttpRequest, row: Any) -> list[tuple[str, str]]:
+        """Names and labels of the actions that may be done to it."""
         allowed = self.get_actions(request) if self.buttons else {}
-        buttons = [
+        itself = self.model._default_manager.filter(pk=row.pk)
+        return [
             (name, name.replace("_", " ").capitalize())
             for name in self.buttons
-            if name in allowed and getattr(type(self), name).touches(row).exists()
+            if name in allowed and getattr(type(self), name).touches(itself).exists()
         ]
-        context = {"buttons": buttons, **(extra_context or {})}
-        return super().change_view(request, object_id, form_url, context)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str

@@ -64,6 +64,7 @@ def bulk_action(
             model_admin: Any, request: HttpRequest, chosen: int, touched: QuerySet[Any]
         ) -> HttpResponse:
             count, title = touched.count(), description.partition(":")[0]
+            chosen_keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
             context = {
                 **model_admin.admin_site.each_context(request),
                 "title": title,
@@ -77,7 +78,7 @@ def bulk_action(
                 "again": [
                     ("action", change.__name__),
                     ("select_across", request.POST.get("select_across", "0")),
-                    *((ACTION_CHECKBOX_NAME, key) for key in _chosen_keys(request)),
+                    *((ACTION_CHECKBOX_NAME, key) for key in chosen_keys),
                 ],
             }
             return TemplateResponse(request, "admin/subscriptions/confirmation.html", context)
@@ -88,10 +89,6 @@ def bulk_action(
         return act
 
     return decorate
-
-
-def _chosen_keys(request: HttpRequest) -> list[str]:
-    return request.POST.getlist(ACTION_CHECKBOX_NAME)
 
 
 def _counted(model_admin: Any, count: int) -> str:

@@ -5,20 +5,24 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.forms import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.decorators import method_decorator
-from django.utils.formats import date_format
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.debug import sensitive_post_parameters
 
 from subscriptions.admin.base import LockingAdmin, RecordInline
 from subscriptions.admin.bulk import bulk_action
 from subscriptions.admin.display import mark, moment
+from subscriptions.admin.endpoint_marks import (
+    TONES,
+    HealthFilter,
+    shown_circuit,
+    shown_handshake,
+    shown_health,
+)
 from subscriptions.admin.filters import SubscriberFilter, SubscriberForm
 from subscriptions.admin.subscriptions import SubscriptionInline
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
@@ -43,38 +47,6 @@ def _each(endpoints: Iterable[Endpoint], change: Callable[[Endpoint], object]) -
     return len(changed)
 
 
-def shown_handshake(handshake: Handshake | None) -> SafeString | str:
-    """How it goes with an endpoint's challenge."""
-    if handshake is None:
-        return "not required"
-    if handshake.verified_at is not None:
-        return format_html("verified {}", moment(handshake.verified_at))
-    if handshake.tried_at is None:
-        return "the challenge is about to be sent"
-    status = f" ({handshake.status})" if handshake.status else ""
-    ending = "" if handshake.due_at else "; it was the last try, unless somebody asks for another"
-    return format_html(
-        "try {}, {}: {}{}{}<pre class='text'>{}</pre>",
-        handshake.tries,
-        moment(handshake.tried_at),
-        shown(handshake.error),
-        status,
-        ending,
-        shown(handshake.response_body),
-    )
-
-
-def shown_probe(endpoint: Endpoint) -> SafeString | str:
-    """When an endpoint whose circuit is not closed is probed."""
-    if endpoint.circuit == Endpoint.Circuit.HALF_OPEN:
-        return "a delivery probes it"
-    if endpoint.probe_at is None:
-        return ""
-    if endpoint.probe_at < timezone.now():
-        return "the next delivery probes it"
-    return format_html("to be probed {}", moment(endpoint.probe_at))
-
-
 class SigningSecretInline(RecordInline):
     model = SigningSecret
     fields = ["secret", "created_at", "expires_at"]
@@ -83,23 +55,6 @@ class SigningSecretInline(RecordInline):
     @admin.display
     def secret(self, secret: SigningSecret) -> str:
         return secret.public_key or "••••••••"
-
-
-class HealthFilter(admin.SimpleListFilter):
-    title = parameter_name = "health"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("healthy", "healthy"), ("failing", "failing"), ("new", "nothing delivered yet")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        healthy = Q(failing_since=None)
-        delivered = Q(last_success_at__isnull=False)
-        by_choice = {
-            "healthy": healthy & delivered,
-            "failing": ~healthy,
-            "new": healthy & ~delivered,
-        }
-        return queryset.filter(by_choice.get(self.value() or "", Q()))
 
 
 @admin.register(Endpoint)
@@ -144,19 +99,6 @@ class EndpointAdmin(LockingAdmin):
         "created_at",
     ]
     facts_of_a_feed = ["id", "how_it_is", "created_at"]
-    tones = {
-        Endpoint.State.ACTIVE: "good",
-        Endpoint.State.UNVERIFIED: "waiting",
-        Endpoint.State.PAUSED: "waiting",
-        Endpoint.State.DISABLED: "bad",
-        Endpoint.State.FEED: "good",
-        Endpoint.State.DELETED: "over",
-    }
-    circuit_tones = {
-        Endpoint.Circuit.CLOSED: "good",
-        Endpoint.Circuit.OPEN: "bad",
-        Endpoint.Circuit.HALF_OPEN: "waiting",
-    }
 
     @property
     def media(self) -> Media:
@@ -231,8 +173,7 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.display(description="state", ordering="state")
     def how_it_is(self, endpoint: Endpoint) -> SafeString:
-        state = Endpoint.State(endpoint.state)
-        return mark(state.value, self.tones[state])
+        return mark(endpoint.state, TONES[Endpoint.State(endpoint.state)])
 
     @admin.display(description="handshake")
     def challenge(self, endpoint: Endpoint) -> SafeString | str:
@@ -240,21 +181,11 @@ class EndpointAdmin(LockingAdmin):
 
     @admin.display(ordering="failing_since")
     def health(self, endpoint: Endpoint) -> SafeString:
-        if endpoint.failing_since is not None:
-            since = date_format(timezone.localtime(endpoint.failing_since), "j M H:i")
-            warned = endpoint.failure_warning
-            nearly = f", {warned} % of the time until it is disabled" if warned else ""
-            return mark(f"failing since {since}{nearly}", "bad")
-        if endpoint.last_success_at is None:
-            return mark("nothing delivered yet", "over")
-        return mark("healthy", "good")
+        return shown_health(endpoint)
 
     @admin.display(description="circuit", ordering="circuit_opened_at")
     def circuit_state(self, endpoint: Endpoint) -> SafeString:
-        circuit = Endpoint.Circuit(endpoint.circuit)
-        return format_html(
-            "{} {}", mark(circuit.label.lower(), self.circuit_tones[circuit]), shown_probe(endpoint)
-        )
+        return shown_circuit(endpoint)
 
     @admin.display(ordering="last_success_at")
     def last_success(self, endpoint: Endpoint) -> SafeString | None:

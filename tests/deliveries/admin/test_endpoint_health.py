@@ -60,7 +60,7 @@ def test_what_was_done_to_it_is_marked(delivery: Delivery) -> None:
     Endpoint.objects.update(description="It says nothing of how it fares.")
     health = health_of(endpoint)
     marks = {mark.what for mark in health.marks}
-    assert marks == {"paused", "active", "circuit open"}
+    assert marks == {"created", "paused", "active", "circuit open"}
     for chart in health.charts:
         assert {mark.what for _, mark in chart.marks} == marks
 
