@@ -101,7 +101,7 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
         return events.defer("payload") if self.action == "list" else events
 
     def of_subscriber(self, rows: QuerySet[Event], subscriber: str) -> QuerySet[Event]:
-        return (listed_events_of if self.action == "list" else events_of)(subscriber, rows)
+        return (events_of if self.detail else listed_events_of)(subscriber, rows)
 
     def get_serializer_class(self) -> type[BaseSerializer[Event]]:
         return EventSerializer if self.action == "list" else EventDetailSerializer

@@ -29,7 +29,7 @@ def events_of(subscriber: str, events: QuerySet[Event]) -> QuerySet[Event]:
 
 
 def listed_events_of(subscriber: str, events: QuerySet[Event]) -> QuerySet[Event]:
-    """The same, for a list."""
+    """The same, where the newest are wanted."""
     addressed = Event.objects.filter(subscriber=subscriber).order_by().values("pk")
     delivered = _deliveries_of(subscriber).values("event")
     ids = list(addressed.union(delivered, all=True)[:FEW])
