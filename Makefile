@@ -6,6 +6,7 @@
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
 # make bench-retention  whether partitions by time would pay
+# make bench-admin  each list of the admin and the API among 5,000,000 deliveries
 # make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
 PYTHON ?= python3
@@ -15,7 +16,7 @@ ARGS ?=
 # Tests of real processes wait more than they work.
 WORKERS ?= 4
 
-.PHONY: demo test test-browser pictures test-faults bench bench-retention profile docs check audit format lock clean
+.PHONY: demo test test-browser pictures test-faults bench bench-retention bench-admin profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -37,6 +38,9 @@ bench: .venv/installed
 
 bench-retention: .venv/installed
 	$(BIN)/python -m tests.bench.partitions $(ARGS)
+
+bench-admin: .venv/installed
+	$(BIN)/python -m tests.bench.admin $(ARGS)
 
 profile: .venv/installed
 	$(BIN)/python -m tests.bench --profile $(ARGS)

@@ -39,6 +39,7 @@ UNFOLD = {
     "SHOW_VIEW_ON_SITE": False,
     "STYLES": [file("config/admin.css")],
     "SCRIPTS": [file("config/admin.js")],
+    "DASHBOARD_CALLBACK": "deliveries.dashboard.page.show",
     "SIDEBAR": {
         "navigation": [
             {

@@ -130,6 +130,12 @@ def waiting(queue: str = QUEUE) -> int | None:
     return _bell().waiting(queue)
 
 
+def queue_lengths() -> dict[str, int]:
+    """How many messages wait in each queue of the broker that says so."""
+    lengths = {name: waiting(name) for name in app_or_default().amqp.queues}
+    return {name: length for name, length in lengths.items() if length is not None}
+
+
 def is_answered() -> bool:
     """Whether the broker takes a new connection just now."""
     return _bell().is_answered()

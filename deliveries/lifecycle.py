@@ -33,6 +33,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 FINAL = frozenset({State.DELIVERED, State.DEAD, State.DISCARDED})
 """The states in which nothing more happens by itself."""
 
+ON_ITS_WAY = frozenset(State) - FINAL - {State.WAITING}
+"""Neither ended, nor waiting to be tried again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

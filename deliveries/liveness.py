@@ -14,7 +14,7 @@ from celery.signals import beat_init, before_task_publish, heartbeat_sent, task_
 from deliveries.alive import touch
 from deliveries.conf import DeliverySettings
 from deliveries.metrics.reporting import reporter
-from deliveries.metrics.state import SWEEP
+from deliveries.metrics.sweeps import SWEEP
 from subscriptions.conf import part
 
 

@@ -1,4 +1,7 @@
-"""How the deliveries fare, at a glance: what an operator asks first."""
+"""How it stands with the deliveries just now: what is under way, dead, or failing.
+
+Each look has a bound, however much there is: it goes by one partial index, and stops at `EXACT`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,29 +10,70 @@ from typing import Any
 
 from django.db import connection
 
-from deliveries import bell
+from deliveries.models import DeadLetter
 from subscriptions.ids import from_uuid
+from subscriptions.models import Endpoint
 
-# Each state by its own partial index. What has ended is counted by nobody.
-UNDER_WAY = """
-    SELECT state, count(*), min(since)
-      FROM (SELECT state, rung_at AS since FROM deliveries_delivery WHERE state = 'pending'
-             UNION ALL
-            SELECT state, lease_expires_at FROM deliveries_delivery WHERE state = 'sending'
-             UNION ALL
-            SELECT state, next_attempt_at FROM deliveries_delivery WHERE state = 'waiting'
-             UNION ALL
-            SELECT state, created_at FROM deliveries_delivery WHERE state = 'held'
-             UNION ALL
-            SELECT state, created_at FROM deliveries_delivery WHERE state = 'gathering'
-             UNION ALL
-            SELECT state, created_at FROM deliveries_delivery WHERE state = 'queued') delivery
-     GROUP BY state
-"""
+EXACT = 100_000
+"""What is more is an estimate of PostgreSQL's statistics, or, of dead letters, so many at least."""
+
+# The state, the index that has those in it alone, the columns by which it is in order, and the time
+# that says of one for how long it has been there, or how long it will.
+INDEXED = [
+    ("pending", "delivery_pending", "rung_at", "rung_at"),
+    ("sending", "delivery_sending", "lease_expires_at", "lease_expires_at"),
+    ("waiting", "delivery_waiting", "next_attempt_at", "next_attempt_at"),
+    ("held", "delivery_held", "endpoint_id, id", "created_at"),
+    ("gathering", "delivery_gathering", "endpoint_id, id", "created_at"),
+    ("queued", "delivery_in_order", "endpoint_id, ordering_key, ordinal", "created_at"),
+    ("batched", "delivery_batched", "lead_id", "created_at"),
+]
+
+# In the index's order, or the planner may read the whole table where its statistics are old.
+UNDER_WAY = " UNION ALL ".join(
+    f"""
+    SELECT '{state}',
+           CASE WHEN count(*) < %(exact)s THEN count(*)
+                ELSE greatest(count(*), (SELECT reltuples FROM pg_class
+                                          WHERE oid = '{index}'::regclass)) END::bigint,
+           min(since)
+      FROM (SELECT {since} AS since FROM deliveries_delivery
+             WHERE state = '{state}' ORDER BY {order} LIMIT %(exact)s) {state}
+    """
+    for state, index, order, since in INDEXED
+)
 
 DEAD_LETTERS = """
-    SELECT reason, count(*), min(died_at) FROM deliveries_deadletter
-     WHERE resolution = '' GROUP BY reason ORDER BY count(*) DESC
+    SELECT given.reason, count(letter.died_at), min(letter.died_at)
+      FROM unnest(%(reasons)s::text[]) AS given (reason)
+      LEFT JOIN LATERAL (
+        SELECT died_at FROM deliveries_deadletter
+         WHERE resolution = '' AND reason = given.reason ORDER BY died_at LIMIT %(exact)s
+      ) letter ON true
+     GROUP BY given.reason
+"""
+
+FAN_OUTS = """
+    SELECT 'fan_outs', count(*), min(created_at)
+      FROM (SELECT created_at FROM deliveries_event
+             WHERE fanned_out_at IS NULL ORDER BY created_at LIMIT %(exact)s) event
+"""
+
+ENDPOINTS = """
+    SELECT given.state, count(endpoint.id), count(endpoint.failing_since)
+      FROM unnest(%(states)s::text[]) AS given (state)
+      LEFT JOIN subscriptions_endpoint endpoint USING (state)
+     GROUP BY given.state
+"""
+
+# By a partial index: those that are closed, nearly all, are not read.
+CIRCUITS = """
+    SELECT given.circuit, count(endpoint.id)
+      FROM unnest(ARRAY['open', 'half_open']) AS given (circuit)
+      LEFT JOIN subscriptions_endpoint endpoint
+             ON endpoint.circuit = given.circuit
+            AND endpoint.circuit <> 'closed' AND endpoint.state <> 'deleted'
+     GROUP BY given.circuit
 """
 
 FAILING = """
@@ -47,6 +91,14 @@ class Some:
 
 
 @dataclass(frozen=True, slots=True)
+class Endpoints:
+    """So many, and how many of them have failed ever since they last took a delivery."""
+
+    count: int
+    failing: int
+
+
+@dataclass(frozen=True, slots=True)
 class FailingEndpoint:
     """An endpoint whose last attempt failed, and since when all of them have."""
 
@@ -58,33 +110,58 @@ class FailingEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is under way, dead, or failing. Each part is what it was when it was asked for."""
+    """What the database knows. Each part is what it was when it was asked for."""
 
+    at: datetime
+    """The database's clock."""
     deliveries: Mapping[str, Some]
-    """By state. The times: a message's, a lease's end, the next attempt's, or the creation's."""
+    """Those that have not ended, by state. The times: when a message was sent, when a lease ends,
+    when the next attempt is due, or else when a delivery was made."""
+    fan_outs: Some
+    """Events of which not all deliveries are made; the times are when they were emitted."""
     dead_letters: Mapping[str, Some]
     """The open ones by reason, and when the first died."""
-    failing: list[FailingEndpoint]
-    """Those that have failed for the longest."""
-    messages: int | None
-    """How many wait on the broker; None where it does not say."""
+    endpoints: Mapping[str, Endpoints]
+    """By state."""
+    circuits: Mapping[str, int]
+    """How many are open, or half-open."""
+
+    def seconds_since(self, some: Some) -> float:
+        """For how long the first of them has been due, or been there; 0 where there is none."""
+        if some.earliest is None:
+            return 0.0
+        return max(0.0, (self.at - some.earliest).total_seconds())
 
 
-def status(*, endpoints: int) -> Status:
-    """Look at all that has not ended, and at the worst `endpoints`."""
+def status() -> Status:
+    """Ask the database. Raises django.db.Error."""
+    ((at,),) = _rows("SELECT now()")
+    letters = _some(DEAD_LETTERS, reasons=DeadLetter.Reason.values)
+    endpoints = _rows(ENDPOINTS, states=Endpoint.State.values)
     return Status(
-        deliveries={state: Some(count, since) for state, count, since in _rows(UNDER_WAY)},
-        dead_letters={reason: Some(count, died) for reason, count, died in _rows(DEAD_LETTERS)},
-        failing=[
-            FailingEndpoint(from_uuid("ep", endpoint), *rest)
-            for endpoint, *rest in _rows(FAILING, limit=endpoints)
-        ],
-        messages=bell.waiting(),
+        at=at,
+        deliveries=_some(UNDER_WAY),
+        fan_outs=_some(FAN_OUTS)["fan_outs"],
+        dead_letters=letters,
+        endpoints={state: Endpoints(count, failing) for state, count, failing in endpoints},
+        circuits=dict(_rows(CIRCUITS)),
     )
 
 
-def _rows(statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+def failing(limit: int) -> list[FailingEndpoint]:
+    """Those that have failed for the longest, so many at most."""
+    return [
+        FailingEndpoint(from_uuid("ep", endpoint), *rest)
+        for endpoint, *rest in _rows(FAILING, limit=limit)
+    ]
+
+
+def _some(statement: str, **parameters: Any) -> dict[str, Some]:
+    return {name: Some(count, earliest) for name, count, earliest in _rows(statement, **parameters)}
+
+
+def _rows(statement: str, **parameters: Any) -> list[Any]:
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
+        cursor.execute(statement, {"exact": EXACT, **parameters})
+        rows: list[Any] = cursor.fetchall()
     return rows

@@ -118,6 +118,9 @@ class HistoryEntry(models.Model):
             models.Index(name="history_of_object", fields=["kind", "object_id", "-id"]),
             models.Index(name="history_of_endpoint", fields=["endpoint", "-id"]),
             models.Index(name="history_of_subscriber", fields=["subscriber", "-id"]),
+            models.Index(name="history_of_kind", fields=["kind", "-id"]),
+            models.Index(name="history_by_action", fields=["action", "-id"]),
+            models.Index(name="history_by_actor_kind", fields=["actor_kind", "-id"]),
         ]
 
     def __str__(self) -> str:

@@ -24,7 +24,7 @@ SCHEDULES = (
     "0002_sweep_schedules",
     "0006_retention_schedules",
     "0012_endpoint_disabled",
-    "0015_sweeps_expire_later",
+    "0016_sweeps_expire_later",
 )
 """The migrations of `deliveries` that install the sweeps' schedules."""
 

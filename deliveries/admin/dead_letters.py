@@ -22,6 +22,9 @@ from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 
+SEARCHED = 10_000
+"""An error is text of any kind, which no index finds."""
+
 
 def deliveries_in(letters: QuerySet[DeadLetter]) -> list[UUID]:
     return [to_uuid(delivery) for delivery in letters.values_list("delivery", flat=True)]
@@ -52,10 +55,10 @@ class DeadLetterAdmin(ReadOnlyAdmin):
     ]
     list_filter = [ResolutionFilter, "reason", SubscriberFilter, CreatedFilter]
     sortable_by = ()
-    search_fields = ["event_type__exact", "last_error"]
+    search_fields = ["event_type__exact"]
     search_help_text = (
-        "By event type, last error, or the full id of a dead letter, delivery, event, endpoint or "
-        "subscriber."
+        "By event type, the full id of a dead letter, delivery, event, endpoint or subscriber, or "
+        f"by last error among the newest {SEARCHED:,}."
     )
     id_lookups = {
         "dead": "pk",
@@ -77,6 +80,17 @@ class DeadLetterAdmin(ReadOnlyAdmin):
         "resolved_at",
         "why",
     ]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, doubled = super().get_search_results(request, queryset, search_term)
+        if found is queryset or found.exists():
+            return found, doubled
+        oldest = DeadLetter.objects.order_by("-pk").values("pk")[SEARCHED - 1 : SEARCHED]
+        searched = queryset.filter(last_error__icontains=search_term.strip())
+        bound = oldest.first()
+        return (searched.filter(pk__gte=bound["pk"]) if bound else searched), False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).select_related("endpoint")

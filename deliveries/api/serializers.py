@@ -7,6 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
+from deliveries.api.visibility import listed_deliveries_of
 from deliveries.emit import MAX_KEY
 from deliveries.models import Attempt, DeadLetter, DeadLetterJob, Delivery, Event
 from deliveries.trying import LATEST, VALUE_SHOWN, Trial
@@ -222,6 +223,10 @@ class DeliveryFilters(Strict):
     endpoint = Id("ep", required=False)
     subscriber = Id("sub", required=False, source="endpoint__subscriber")
     state = serializers.ChoiceField(Delivery.State.choices, required=False)
+
+    def validate(self, filters: dict[str, Any]) -> dict[str, Any]:
+        subscriber = filters.pop("endpoint__subscriber", None)
+        return filters if subscriber is None else {**filters, **listed_deliveries_of(subscriber)}
 
 
 class DeadLetterSerializer(serializers.ModelSerializer[DeadLetter]):

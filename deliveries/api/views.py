@@ -38,7 +38,7 @@ from deliveries.api.serializers import (
     TrySerializer,
 )
 from deliveries.api.streaming import NoNegotiation
-from deliveries.api.visibility import events_of
+from deliveries.api.visibility import events_of, listed_deliveries_of, listed_events_of
 from deliveries.emit import IdempotencyConflict, InvalidEvent, emit
 from deliveries.exporting import download
 from deliveries.lifecycle import FINAL
@@ -101,7 +101,7 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
         return events.defer("payload") if self.action == "list" else events
 
     def of_subscriber(self, rows: QuerySet[Event], subscriber: str) -> QuerySet[Event]:
-        return events_of(subscriber, rows)
+        return (events_of if self.detail else listed_events_of)(subscriber, rows)
 
     def get_serializer_class(self) -> type[BaseSerializer[Event]]:
         return EventSerializer if self.action == "list" else EventDetailSerializer
@@ -226,6 +226,11 @@ class DeliveryViewSet(ApiViewSet[Delivery], ReadOnlyModelViewSet[Delivery]):
         "discard": Scope.MANAGE,
     }
     filter_class = DeliveryFilters
+
+    def of_subscriber(self, rows: QuerySet[Delivery], subscriber: str) -> QuerySet[Delivery]:
+        if self.action == "list":
+            return rows.filter(**listed_deliveries_of(subscriber))
+        return super().of_subscriber(rows, subscriber)
 
     def get_serializer_class(self) -> type[BaseSerializer[Delivery]]:
         return DeliverySerializer if self.action == "list" else DeliveryDetailSerializer

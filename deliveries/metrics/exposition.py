@@ -16,9 +16,11 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 from redis import RedisError
 
-from deliveries.metrics import state
+from deliveries import bell
 from deliveries.metrics.counted import COUNTERS, HISTOGRAMS, Counter, Histogram
 from deliveries.metrics.reporting import totals
+from deliveries.metrics.sweeps import sweeps_lag
+from deliveries.status import EXACT, Status, status
 from subscriptions.conf import SubscriptionSettings, part
 
 FRESH_FOR = 5.0
@@ -67,7 +69,7 @@ def _look() -> Iterator[Metric]:
         logger.warning("Redis does not tell its metrics (%s).", error)
         there.add_metric(["redis"], 0)
     try:
-        yield from _state(state.look())
+        yield from _state(status())
         yield from _lags(seen)
         there.add_metric(["database"], 1)
     except Error:
@@ -77,7 +79,7 @@ def _look() -> Iterator[Metric]:
         "angarium_queue_messages",
         "Messages that wait on the broker.",
         "queue",
-        state.queue_lengths(),
+        bell.queue_lengths(),
     )
     yield there
 
@@ -123,11 +125,11 @@ def _alive(seen: Seen) -> Iterator[Metric]:
     )
 
 
-def _state(found: state.State) -> Iterator[Metric]:
+def _state(found: Status) -> Iterator[Metric]:
     deliveries, letters, endpoints = found.deliveries, found.dead_letters, found.endpoints
     yield _gauge(
         "angarium_deliveries_under_way",
-        f"Deliveries that have not ended; an estimate beyond {state.EXACT}.",
+        f"Deliveries that have not ended; an estimate beyond {EXACT}.",
         "state",
         {name: some.count for name, some in deliveries.items()},
     )
@@ -136,7 +138,7 @@ def _state(found: state.State) -> Iterator[Metric]:
         "For how long the first delivery has been due: pending since its message was sent, waiting"
         " since the time of its next attempt.",
         "state",
-        {name: deliveries[name].oldest for name in ("pending", "waiting")},
+        {name: found.seconds_since(deliveries[name]) for name in ("pending", "waiting")},
     )
     yield GaugeMetricFamily(
         "angarium_fan_outs_under_way",
@@ -146,11 +148,11 @@ def _state(found: state.State) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "angarium_oldest_fan_out_seconds",
         "How old the first of them is.",
-        found.fan_outs.oldest,
+        found.seconds_since(found.fan_outs),
     )
     yield _gauge(
         "angarium_dead_letters",
-        f"Open dead letters, up to {state.EXACT} of each reason.",
+        f"Open dead letters, up to {EXACT} of each reason.",
         "reason",
         {name: some.count for name, some in letters.items()},
     )
@@ -158,7 +160,7 @@ def _state(found: state.State) -> Iterator[Metric]:
         "angarium_oldest_dead_letter_seconds",
         "How long ago the first of them died; 0 where there is none.",
         "reason",
-        {name: some.oldest for name, some in letters.items()},
+        {name: found.seconds_since(some) for name, some in letters.items()},
     )
     yield _gauge(
         "angarium_endpoints",
@@ -188,7 +190,7 @@ def _lags(seen: Seen) -> Iterator[Metric]:
         "angarium_sweep_lag_seconds",
         "By how much the time is past at which the sweep should have run again.",
         "sweep",
-        state.sweeps_lag(ran),
+        sweeps_lag(ran),
     )
 
 

@@ -172,6 +172,17 @@ class Delivery(models.Model):
             models.Index(
                 name="delivery_held", fields=["endpoint", "id"], condition=models.Q(state="held")
             ),
+            # For lists. What is delivered, nearly all, is not in them.
+            models.Index(
+                name="delivery_not_delivered",
+                fields=["state", "-id"],
+                condition=models.Q(state__in=["dead", "discarded"]),
+            ),
+            models.Index(
+                name="delivery_not_delivered_to",
+                fields=["endpoint", "state", "-id"],
+                condition=models.Q(state__in=["dead", "discarded"]),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.db.models import Model, QuerySet
 from django.http import Http404
 
-from deliveries.api.visibility import events_of
+from deliveries.api.visibility import listed_events_of
 from deliveries.models import DeadLetter, Delivery, Event, Replay
 from subscriptions.models import Endpoint, EndpointQuerySet, EventType, Subscriber, Subscription
 
@@ -31,7 +31,7 @@ class Own:
 
     @property
     def events(self) -> QuerySet[Event]:
-        return events_of(self.subscriber.pk, Event.objects.all())
+        return listed_events_of(self.subscriber.pk, Event.objects.all())
 
     @property
     def deliveries(self) -> QuerySet[Delivery]:

@@ -5,14 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import flatten, unquote
-from django.core.paginator import Paginator
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.decorators import method_decorator
-from django.utils.functional import cached_property
 from django.utils.text import capfirst
 
+from subscriptions.admin import pages
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 
@@ -22,23 +21,7 @@ if TYPE_CHECKING:
 else:
     from unfold.admin import ModelAdmin, TabularInline
 
-ROWS_LISTED = 10_000
 ENTRIES_SHOWN = 100
-
-
-class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Pages of the first ROWS_LISTED rows: to count millions takes longer than to read a page."""
-
-    object_list: QuerySet[Any]
-
-    @cached_property
-    def count(self) -> int:
-        # The bare ids, or what the list shows of each row would be worked out for all of them.
-        return self.object_list.order_by().values("pk")[:ROWS_LISTED].count()
-
-    @property
-    def is_cut(self) -> bool:
-        return self.count == ROWS_LISTED
 
 
 class AngariumAdmin(ModelAdmin):
@@ -52,7 +35,7 @@ class AngariumAdmin(ModelAdmin):
     list_fullwidth = True
     show_facets = admin.ShowFacets.NEVER
     show_full_result_count = False
-    paginator = BoundedPaginator
+    paginator = pages.BoundedPaginator
     change_form_template = "admin/subscriptions/change_form.html"
     change_list_template = "admin/subscriptions/change_list.html"
     object_history_template = "admin/subscriptions/object_history.html"
@@ -104,7 +87,7 @@ class AngariumAdmin(ModelAdmin):
     ) -> HttpResponse | None:
         if request.POST.get("select_across") == "1":
             # "All" are those that the list has counted.
-            counted = list(queryset.values_list("pk", flat=True)[:ROWS_LISTED])
+            counted = list(queryset.values_list("pk", flat=True)[: pages.ROWS_COUNTED])
             queryset = queryset.filter(pk__in=counted)
         return super().response_action(request, queryset, *options)
 
@@ -165,7 +148,10 @@ class RecordInline(TabularInline):
 
 
 class ReadOnlyAdmin(RecordAdmin):
-    """What Angarium alone writes."""
+    """What Angarium alone writes; of some of it there are millions."""
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> Any:
+        return pages.PagesById
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return flatten(self.fields or [])

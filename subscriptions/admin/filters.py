@@ -1,6 +1,6 @@
 """What lists are filtered by, beyond a column's own values: when, and whose."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib import admin
@@ -16,7 +16,11 @@ from subscriptions.models import Endpoint, Subscriber
 
 
 class CreatedFilter(admin.SimpleListFilter):
-    """Goes by the ids, which sort by time and are indexed."""
+    """Goes by the ids, which sort by time and are indexed.
+
+    Besides what it offers it takes two moments, from the first until before the second, as ISO 8601
+    with a stroke between them.
+    """
 
     title = parameter_name = "created"
     hours = {
@@ -26,13 +30,31 @@ class CreatedFilter(admin.SimpleListFilter):
     }
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(choice, label) for choice, (label, _) in self.hours.items()]
+        offered = [(choice, label) for choice, (label, _) in self.hours.items()]
+        asked = self.value() or ""
+        if moments := _moments(asked):
+            start, end = map(timezone.localtime, moments)
+            until = f"{end:%H:%M}" if end - start < timedelta(hours=12) else f"{end:%d %b %H:%M}"
+            offered.append((asked, f"{start:%d %b %H:%M} to {until}"))
+        return offered
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() not in self.hours:
+        asked = self.value() or ""
+        if moments := _moments(asked):
+            first, last = map(lowest_uuid_at, moments)
+            return queryset.filter(pk__gte=first, pk__lt=last)
+        if asked not in self.hours:
             return queryset
-        _, hours = self.hours[self.value() or ""]
+        _, hours = self.hours[asked]
         return queryset.filter(pk__gte=lowest_uuid_at(timezone.now() - timedelta(hours=hours)))
+
+
+def _moments(asked: str) -> tuple[datetime, datetime] | None:
+    try:
+        start, end = map(datetime.fromisoformat, asked.split("/"))
+    except ValueError:
+        return None
+    return None if start.tzinfo is None or end.tzinfo is None else (start, end)
 
 
 class SubscriberForm(Form):

@@ -351,13 +351,11 @@ def lines(results: dict[str, dict[str, float]], rows: int) -> list[str]:
     return written
 
 
-def write(page: Path, table: list[str]) -> None:
-    """Put the table in place of the one before."""
-    text = page.read_text()
-    before, rest = text.split("<!-- figures -->\n")[0], text.split("<!-- /figures -->\n")[1]
-    page.write_text(
-        f"{before}<!-- figures -->\n" + "\n".join(table) + f"\n<!-- /figures -->\n{rest}"
-    )
+def write(page: Path, table: list[str], name: str = "figures") -> None:
+    """Put the table in place of the one before, between two lines that have its name."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
+    before, rest = page.read_text().split(start)
+    page.write_text(before + start + "\n".join(table) + f"\n{end}" + rest.split(end)[1])
 
 
 def main() -> int:

@@ -17,7 +17,7 @@ from deliveries.admin.events import DELIVERIES_SHOWN
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions import encryption
-from subscriptions.admin.base import ROWS_LISTED
+from subscriptions.admin.pages import ROWS_COUNTED
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -203,9 +203,9 @@ def test_a_long_history_is_neither_counted_to_its_end_nor_sorted_without_an_inde
     count, rows = (statement for statement in statements if "LIMIT 21" not in statement)
     assert count == (
         f'SELECT COUNT(*) FROM (SELECT "{table}"."id" AS "pk" FROM "{table}" '
-        f"LIMIT {ROWS_LISTED}) subquery"
+        f"LIMIT {ROWS_COUNTED}) subquery"
     )
-    assert rows.endswith(f'ORDER BY "{table}"."id" DESC')
+    assert rows.endswith(f'ORDER BY "{table}"."id" DESC LIMIT 51')
 
 
 @pytest.mark.parametrize(
@@ -478,4 +478,4 @@ def test_no_page_shows_a_secret_or_an_api_key(admin_client: Client, dead: Delive
 
 def test_the_site_goes_by_its_name(admin_client: Client) -> None:
     page = admin_client.get(reverse("admin:index")).content.decode()
-    assert re.search(r"<title>\s*Site administration \| Angarium</title>", page)
+    assert re.search(r"<title>\s*Dashboard \| Angarium</title>", page)

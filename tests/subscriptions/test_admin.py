@@ -19,7 +19,7 @@ from django.utils import timezone
 from rest_framework_api_key.models import APIKey
 
 from subscriptions import encryption
-from subscriptions.admin import base
+from subscriptions.admin import pages
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
     ApiKey,
@@ -594,7 +594,7 @@ def test_subscribers_are_completed_for_the_filter_that_asks(
 def test_a_list_that_is_cut_says_so_and_all_of_it_is_what_it_counts(
     admin_client: Client, make_endpoint: MakeEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(base, "ROWS_LISTED", 3)
+    monkeypatch.setattr(pages, "ROWS_COUNTED", 3)
     oldest, *newer = [make_endpoint() for _ in range(4)]
     page = admin_client.get(ENDPOINTS).content.decode()
     assert "3 endpoints" in page

@@ -3,14 +3,16 @@
 import json
 import sys
 from argparse import ArgumentParser
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.utils.timesince import timesince, timeuntil
 from rich.console import Console
 from rich.table import Table
 
-from deliveries.status import Some, Status, status
+from deliveries import bell
+from deliveries.status import FailingEndpoint, Some, failing, status
 from subscriptions.management.teaching import TeachingCommand
 
 MEANINGS = {
@@ -20,7 +22,19 @@ MEANINGS = {
     "gathering": ("waits for its batch to fill", "the oldest is {ago} old"),
     "queued": ("behind an earlier one of its ordering key", "the oldest is {ago} old"),
     "held": ("its endpoint is paused, disabled or broken", "the oldest is {ago} old"),
+    "batched": ("goes with the delivery that leads its batch", "the oldest is {ago} old"),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the command tells, and `--json` has."""
+
+    deliveries: Mapping[str, Some]
+    dead_letters: Mapping[str, Some]
+    failing: list[FailingEndpoint]
+    messages: int | None
+    """How many wait on the broker; None where it does not say."""
 
 
 class Command(TeachingCommand):
@@ -41,21 +55,28 @@ examples:
         )
 
     def handle(self, *, endpoints: int, **options: Any) -> None:
-        found = status(endpoints=endpoints)
+        found = status()
+        dead = sorted(found.dead_letters.items(), key=lambda one: -one[1].count)
+        shown = Shown(
+            deliveries={state: some for state, some in found.deliveries.items() if some.count},
+            dead_letters={reason: some for reason, some in dead if some.count},
+            failing=failing(endpoints),
+            messages=bell.waiting(),
+        )
         if options["json"]:
-            self.stdout.write(json.dumps(asdict(found), default=str))
+            self.stdout.write(json.dumps(asdict(shown), default=str))
             return
         console = Console(
             file=options.get("stdout") or sys.stdout, no_color=options["no_color"], highlight=False
         )
-        messages = "not to be counted" if found.messages is None else f"{found.messages:,}"
+        messages = "not to be counted" if shown.messages is None else f"{shown.messages:,}"
         console.print(f"Messages on the broker: {messages}")
-        for table in _tables(found):
+        for table in _tables(shown):
             if table.row_count:
                 console.print(table)
 
 
-def _tables(found: Status) -> list[Table]:
+def _tables(found: Shown) -> list[Table]:
     under_way = Table("state", "deliveries", "", "", title="Under way", title_justify="left")
     for state, (meaning, timing) in MEANINGS.items():
         some = found.deliveries.get(state)

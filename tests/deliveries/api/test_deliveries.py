@@ -4,10 +4,11 @@ import pytest
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from deliveries.api import visibility
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery
-from subscriptions.models import Subscriber
-from tests.api_client import faults, queries_of_get, written
+from subscriptions.models import ApiKey, Subscriber
+from tests.api_client import client_of, faults, queries_of_get, written
 from tests.conftest import MakeEndpoint, Queue
 from tests.deliveries.conftest import MakeDelivery
 from tests.deliveries.test_operations import ALL_STATES, in_state
@@ -204,3 +205,23 @@ def test_pages_lead_through_all_deliveries_newest_first(
     second = api.get(first["next"]).json()
     assert [one["id"] for one in first["results"] + second["results"]] == made[::-1]
     assert second["next"] is None
+
+
+@pytest.mark.parametrize("few", [0, 1_000])
+def test_a_subscribers_deliveries_and_events_are_listed_be_they_few_or_many(
+    make_endpoint: MakeEndpoint, api: APIClient, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(visibility, "FEW", few)
+    own = make_endpoint("*")
+    other = make_endpoint("*", owner=Subscriber.objects.create(name="Another"))
+    for_all, for_one = emit("invoice.paid", {}), emit("invoice.paid", {}, subscriber=own.subscriber)
+    emit("invoice.paid", {}, subscriber=other.subscriber)
+    bound = client_of(ApiKey(name="bound", scopes=["read"], subscriber=own.subscriber))
+
+    def listed(client: APIClient, name: str, **query: str) -> list[str]:
+        return [row["id"] for row in client.get(f"/api/v1/{name}/", query).json()["results"]]
+
+    deliveries = list(own.deliveries.values_list("pk", flat=True))
+    assert listed(api, "deliveries", subscriber=own.subscriber_id) == deliveries
+    assert listed(bound, "deliveries") == deliveries
+    assert listed(bound, "events") == [for_one.pk, for_all.pk]

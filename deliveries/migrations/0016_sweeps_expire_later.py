@@ -18,5 +18,5 @@ def install(apps: Apps, schema_editor: BaseDatabaseSchemaEditor | None) -> None:
 
 
 class Migration(migrations.Migration):
-    dependencies = [("deliveries", "0014_portal_as_actor")]
+    dependencies = [("deliveries", "0015_lists")]
     operations = [migrations.RunPython(install, migrations.RunPython.noop)]

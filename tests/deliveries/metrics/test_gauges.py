@@ -10,9 +10,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from deliveries import bell
+from deliveries import bell, status
 from deliveries.emit import emit
-from deliveries.metrics import state
+from deliveries.metrics.sweeps import sweeps_lag
 from deliveries.models import DeadLetter, Delivery, Event
 from tests.conftest import Configure, MakeEndpoint, Queue, install_schedules
 from tests.deliveries.conftest import MakeDelivery, age
@@ -77,7 +77,7 @@ def test_deliveries_that_have_not_ended_are_told_by_state(
 
 
 def test_every_state_that_is_not_final_is_told() -> None:
-    assert {name for name, *_ in state.INDEXED} == set(Delivery.State.values) - {
+    assert {name for name, *_ in status.INDEXED} == set(Delivery.State.values) - {
         "delivered",
         "dead",
         "discarded",
@@ -102,7 +102,7 @@ def test_what_is_more_than_is_counted_is_estimated_by_the_statistics(
 ) -> None:
     for _ in range(5):
         make_delivery(state="held")
-    monkeypatch.setattr(state, "EXACT", 3)
+    monkeypatch.setattr(status, "EXACT", 3)
     assert scrape()["angarium_deliveries_under_way", "held"] == 3
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE deliveries_delivery")
@@ -128,8 +128,8 @@ def test_a_look_reads_no_whole_table_though_the_statistics_say_that_all_of_it_is
             [endpoint.pk.removeprefix("ep_")],
         )
         cursor.execute("ANALYZE deliveries_delivery, deliveries_event, deliveries_deadletter")
-        for statement in (state.UNDER_WAY, state.FAN_OUTS, state.DEAD_LETTERS):
-            asked = {"exact": state.EXACT, "reasons": DeadLetter.Reason.values}
+        for statement in (status.UNDER_WAY, status.FAN_OUTS, status.DEAD_LETTERS):
+            asked = {"exact": status.EXACT, "reasons": DeadLetter.Reason.values}
             cursor.execute(f"EXPLAIN {statement}", asked)
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "Seq Scan on deliveries_delivery" not in plan
@@ -183,23 +183,23 @@ class TestSweepsLag:
         PeriodicTask.objects.update(date_changed=ago(days=1), last_run_at=None)
 
     def test_a_sweep_that_ran_in_time_does_not_lag(self) -> None:
-        assert state.sweeps_lag({"due": 1.0})["due"] == 0
+        assert sweeps_lag({"due": 1.0})["due"] == 0
 
     def test_one_that_is_overdue_lags_by_what_it_is_overdue(self) -> None:
         # Every five seconds.
-        assert state.sweeps_lag({"due": 65.0})["due"] == pytest.approx(60, abs=2)
+        assert sweeps_lag({"due": 65.0})["due"] == pytest.approx(60, abs=2)
 
     def test_of_one_that_nobody_saw_it_counts_when_beat_last_sent_it(self) -> None:
         PeriodicTask.objects.update(last_run_at=ago(hours=2))
-        assert state.sweeps_lag({})["expired"] == pytest.approx(3600, abs=5)
+        assert sweeps_lag({})["expired"] == pytest.approx(3600, abs=5)
 
     def test_one_that_never_ran_lags_since_it_was_scheduled(self) -> None:
-        assert state.sweeps_lag({})["expired"] == pytest.approx(23 * 3600, abs=60)
+        assert sweeps_lag({})["expired"] == pytest.approx(23 * 3600, abs=60)
 
     def test_one_that_is_switched_off_is_not_told(self) -> None:
         PeriodicTask.objects.filter(name="deliveries.sweep_held").update(enabled=False)
-        assert "held" not in state.sweeps_lag({})
-        assert "due" in state.sweeps_lag({})
+        assert "held" not in sweeps_lag({})
+        assert "due" in sweeps_lag({})
 
 
 def test_asking_again_within_seconds_does_not_look_again(
