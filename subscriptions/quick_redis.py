@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from functools import cache
 from time import monotonic
-from typing import ClassVar, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from redis import RedisError
 
@@ -12,7 +12,6 @@ from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.redis_address import RedisAddress
 
 Answer = TypeVar("Answer")
-Kind = TypeVar("Kind", bound="QuickRedis")
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +33,8 @@ class QuickRedis:
     @classmethod
     def here(cls) -> Self:
         """The process' own, in the Redis of the settings."""
-        return _at(cls, part(SubscriptionSettings).redis_url)
+        one: Self = _at(cls, part(SubscriptionSettings).redis_url)
+        return one
 
     def ask(self, question: Callable[[], Answer]) -> Answer | None:
         """What `question`, put to the client, brings back; None while Redis does not answer."""
@@ -49,5 +49,5 @@ class QuickRedis:
 
 
 @cache
-def _at(kind: type[Kind], url: str) -> Kind:
+def _at(kind: Any, url: str) -> Any:
     return kind(url)

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from redis import Redis
+from redis import Redis, sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
-from redis.sentinel import Sentinel
+
+# redis-py's Sentinel has no types.
+Sentinel: Any = sentinel.Sentinel
 
 SCHEMES = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "sentinels": 26379}
 """Each with the port that is meant where none is named."""
@@ -91,25 +93,32 @@ class RedisAddress:
 
     def client(self, *, patience: float, decode_responses: bool = False) -> Redis:
         """A client of the primary that waits `patience` seconds for each answer, and asks once."""
-        waits = {"socket_timeout": patience, "socket_connect_timeout": patience}
-        tls = {"ssl": True, **self.tls} if self.tls else {}
-        options: dict[str, Any] = {
-            **waits,
-            **tls,
+        options = {
+            **self._patient_for(patience),
             "db": self.database,
             "username": self.username,
             "password": self.password,
-            "retry": Retry(NoBackoff(), 0),
             "decode_responses": decode_responses,
         }
         if not self.master:
             [(host, port)] = self.nodes
             return Redis(host=host, port=port, **options)
-        asking = {**waits, **tls, **self.sentinel_login, "retry": Retry(NoBackoff(), 0)}
-        primary: Redis = Sentinel(self.nodes, sentinel_kwargs=asking, **options).master_for(
-            self.master
-        )
+        asking = self.options_of_sentinels(patience)
+        watched = Sentinel(self.nodes, sentinel_kwargs=asking, **options)
+        primary: Redis = watched.master_for(self.master)
         return primary
+
+    def options_of_sentinels(self, patience: float) -> dict[str, Any]:
+        """redis-py's options for a client of one Sentinel: it asks once, then the next one does."""
+        return {**self._patient_for(patience), **self.sentinel_login}
+
+    def _patient_for(self, seconds: float) -> dict[str, Any]:
+        return {
+            "socket_timeout": seconds,
+            "socket_connect_timeout": seconds,
+            "retry": Retry(NoBackoff(), 0),
+            **({"ssl": True, **self.tls} if self.tls else {}),
+        }
 
 
 def _node(text: str, port: int) -> tuple[str, int]:
