@@ -33,7 +33,8 @@ class QuickRedis:
     @classmethod
     def here(cls) -> Self:
         """The process' own, in the Redis of the settings."""
-        one: Self = _at(cls, part(SubscriptionSettings).redis_url)
+        kind: Any = cls
+        one: Self = _at(kind, part(SubscriptionSettings).redis_url)
         return one
 
     def ask(self, question: Callable[[], Answer]) -> Answer | None:
