@@ -162,6 +162,17 @@ if LANE == "courier":
     CELERY_WORKER_POOL = "deliveries.courier.pool:CourierPool"
     CELERY_WORKER_CONCURRENCY = env.int("COURIER_CONCURRENCY", default=200)
     CELERY_WORKER_PREFETCH_MULTIPLIER = 2
+# Lists are read there; nothing else is.
+if "DATABASE_REPLICA_URL" in os.environ:
+    DATABASES["replica"] = {**DATABASES["default"], **env.db("DATABASE_REPLICA_URL")}
+    # A list does not wait for a replica that is away: it is read from the primary then.
+    DATABASES["replica"]["OPTIONS"] = {
+        **DATABASES["default"].get("OPTIONS", {}),
+        **DATABASES["replica"].get("OPTIONS", {}),
+        "connect_timeout": 2,
+        "tcp_user_timeout": 2000,
+    }
+
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 # Rates, circuits and metrics are in Redis, whatever brings the messages.
 BROKER = broker_at(

@@ -2,13 +2,16 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.core.exceptions import PermissionDenied
@@ -37,7 +40,7 @@ from django.utils.text import capfirst
 from django.views.decorators.debug import sensitive_post_parameters
 from rest_framework_api_key import admin as package_admin
 
-from subscriptions import catalogue_file
+from subscriptions import catalogue_file, replica
 from subscriptions.credentials_form import EndpointForm, credential_fieldsets
 from subscriptions.endpoint_forms import NewEndpointForm, SubscriptionForm
 from subscriptions.event_type_forms import EventTypeForm, ImportForm
@@ -156,6 +159,22 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return self.count == ROWS_LISTED
 
 
+class ListFromReplica(ChangeList):
+    """Read from the replica, unless it is to be changed."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        if request.method == "GET":
+            replica.read(self.queryset, partial(self._look, request))
+        else:
+            super().get_results(request)
+
+    def _look(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
+        self.queryset = rows
+        super().get_results(request)
+        # Now rather than in the template, where it would be too late to turn to the primary.
+        len(self.result_list)
+
+
 class AngariumAdmin(ModelAdmin):
     """A list that may be long, and finds by a full id what has it or belongs to it."""
 
@@ -174,6 +193,9 @@ class AngariumAdmin(ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> type[ChangeList]:
+        return ListFromReplica
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -215,9 +237,12 @@ class AngariumAdmin(ModelAdmin):
         self.message_user(request, f"{changed} of {chosen} {noun} {done}.", level)
 
 
-@method_decorator(transaction.atomic, "changelist_view")
 class LockingAdmin(AngariumAdmin):
     """Locks what it is about to change, lest that bring back what is being deleted."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        with transaction.atomic() if request.method == "POST" else nullcontext():
+            return super().changelist_view(request, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)
