@@ -4,6 +4,7 @@
 # make test-browser  the portal in a real browser; skipped where there is none (SCREENSHOTS=folder)
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make bench-scaling    what the rate grows with, and where it ends; ARGS=--write puts it into docs/
 # make bench-retention  whether partitions by time would pay
 # make docs     the pages of docs/ as a site, in site/
 # make profile  where the courier's time goes
@@ -12,7 +13,7 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 
-.PHONY: demo test test-browser test-faults bench bench-retention profile docs check audit format lock clean
+.PHONY: demo test test-browser test-faults bench bench-scaling bench-retention profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -28,6 +29,9 @@ test-faults: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-scaling: .venv/installed
+	$(BIN)/python -m tests.bench.scaling $(ARGS)
 
 bench-retention: .venv/installed
 	$(BIN)/python -m tests.bench.partitions $(ARGS)

@@ -7,15 +7,9 @@ object. Anything lost or doubled ends it with exit code 1.
 
 import argparse
 import json
-import os
 import sys
-import tempfile
-from pathlib import Path
-from secrets import token_urlsafe
 
-from cryptography.fernet import Fernet
-
-from config.embedded import servers
+from tests.bench.system import system
 
 
 def main() -> int:
@@ -25,27 +19,11 @@ def main() -> int:
     parser.add_argument("--profile", action="store_true", help="where the courier's time goes")
     parser.add_argument("figures", nargs="*", help="only these figures")
     options = parser.parse_args()
-    with servers() as addresses, tempfile.TemporaryDirectory(prefix="angarium-") as directory:
-        os.environ.update(
-            addresses,
-            DEBUG="0",
-            BEHIND_TLS="0",
-            LOG_LEVEL="WARNING",
-            DJANGO_SETTINGS_MODULE="config.settings",
-            SECRET_KEY=token_urlsafe(50),
-            ENCRYPTION_KEYS=Fernet.generate_key().decode(),
-            ANGARIUM_ALLOW_HTTP="1",
-            ANGARIUM_ALLOWED_NETWORKS="127.0.0.0/8",
-            # One receiver stands for many endpoints.
-            ANGARIUM_ENDPOINT_MAX_IN_FLIGHT="1000",
-        )
-        import django
-
-        django.setup()
+    with system() as directory:
         from tests.bench.figures import Bench
         from tests.bench.report import show, show_profile
 
-        bench = Bench(Path(directory), options.rounds, options.scale)
+        bench = Bench(directory, options.rounds, options.scale)
         if options.profile:
             show_profile(bench.profile())
             return 0
