@@ -226,7 +226,7 @@ def costs_table(emitting: Costs, delivering: Costs) -> Lines:
         [
             (
                 MEANINGS[one.name],
-                *(getattr(costs, one.name) for costs in (emitting, delivering, both)),
+                *(getattr(costs, one.name) for costs in columns),
             )
             for one in fields(Costs)
         ],

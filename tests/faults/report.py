@@ -17,7 +17,7 @@ Row = tuple[str | int | float | None, ...]
 
 
 def write(table: str, rows: Iterable[Row]) -> None:
-    """Put rows into a table of the page, each in the place of the earlier one of its first cells."""
+    """Put rows into a table, each in the place of the earlier one of its first cells."""
     rows = list(rows)
     if not rows:
         return
