@@ -6,6 +6,7 @@ in memory, that batches are as full as they were, and that cores and disks are a
 
 from dataclasses import dataclass
 from math import ceil
+from operator import add
 
 DAY = 24 * 3600
 
@@ -24,12 +25,7 @@ class Costs:
     emitter_cpu: float
 
     def __add__(self, other: "Costs") -> "Costs":
-        return Costs(
-            *(mine + theirs for mine, theirs in zip(self._all(), other._all(), strict=True))
-        )
-
-    def _all(self) -> tuple[float, ...]:
-        return tuple(vars(self).values())
+        return Costs(*map(add, vars(self).values(), vars(other).values()))
 
 
 @dataclass(frozen=True)
