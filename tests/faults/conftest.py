@@ -23,7 +23,7 @@ from tests.receiver import Receiver
 __all__ = ["empty_queue", "lane", "quick_schedules", "schedules"]
 
 HERE = Path(__file__).parent
-LONG_TIMEOUT = 1800
+LONG_TIMEOUT = 3600
 BALANCES = pytest.StashKey[list[Balance]]()
 SOAKED = pytest.StashKey[list[report.Row]]()
 

@@ -7,6 +7,7 @@ import pytest
 
 from deliveries.emit import emit
 from deliveries.models import DeadLetter, Delivery
+from subscriptions.models import Endpoint
 from subscriptions.shapes import Payload
 from tests.conftest import MakeEndpoint
 from tests.faults.conftest import Enough, Start
@@ -19,6 +20,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 IN_FLIGHT_MAX = 20
 """ENDPOINT_MAX_IN_FLIGHT's default."""
+
+RELEASED_A_SECOND = 100
+"""RELEASE_RATE's default."""
 
 
 @pytest.fixture
@@ -89,7 +93,7 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
     ledger.answer(slowly(enough(100, 10) / 1000))
     make_endpoint("ledger.*", url=f"http://127.0.0.1:{road.port}{ledger.path}")
     road.cut()
-    # The plain lane would take an hour for so many.
+    # Each of them is tried once a minute, for which the plain lane is too slow.
     ledger.emit(enough(200, 50_000 if ledger.lane == "courier" else 5_000))
     start_worker(
         ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 60))] * 100),
@@ -107,8 +111,69 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
     neighbour.emit(20)
     neighbour.close("beside an endpoint that comes back")
     assert ledger.under_way()
-    ledger.close("an endpoint is dead, then back with all that waited")
+    ledger.close("an endpoint is dead, then back with all that waited; no circuit breaker")
     assert 0 < ledger.receiver.most_under_way[ledger.path] <= IN_FLIGHT_MAX
+
+
+@pytest.mark.long
+def test_what_was_held_for_a_dead_endpoint_is_released_little_by_little(
+    beat: Process,
+    make_endpoint: MakeEndpoint,
+    ledger: Ledger,
+    neighbour: Ledger,
+    road: Road,
+    start_worker: Start,
+) -> None:
+    ledger.patience = 3000
+    make_endpoint("ledger.*", url=f"http://127.0.0.1:{road.port}{ledger.path}")
+    road.cut()
+    start_worker(
+        ANGARIUM_RETRY_SCHEDULE=",".join(["1"] * 20),
+        ANGARIUM_CIRCUIT_FAILURE_RATE="0.5",
+        ANGARIUM_CIRCUIT_WAIT="5",
+        ANGARIUM_CIRCUIT_WAIT_MAX="10",
+    )
+    ledger.emit(50)
+    endpoint = Endpoint.objects.filter(url__contains=f":{road.port}/")
+    wait_until(lambda: endpoint.get().circuit == "open", "the circuit to open")
+    ledger.emit(50_000 - 50)
+    ledger.broken()
+    road.open()
+    ledger.mended()
+    wait_until(lambda: endpoint.get().circuit == "closed", "a probe that succeeds")
+    neighbour.emit(20)
+    neighbour.close("beside an endpoint whose deliveries are released")
+    assert ledger.under_way()
+    balance = ledger.close("an endpoint is dead, its circuit open, then back with all that waited")
+    assert balance.doubled == 0
+    assert not DeadLetter.objects.exists()
+    # At most so many a second, and one burst of a second's worth.
+    assert balance.recovery >= (50_000 - 2 * RELEASED_A_SECOND) / RELEASED_A_SECOND
+
+
+@pytest.mark.long
+def test_an_endpoint_with_a_rate_gets_that_and_its_neighbour_all_that_there_is(
+    beat: Process,
+    make_endpoint: MakeEndpoint,
+    ledger: Ledger,
+    neighbour: Ledger,
+    start_worker: Start,
+) -> None:
+    neighbour.patience = ledger.patience
+    make_endpoint("ledger.*", url=ledger.url, rate="100/s", burst=100)
+    ledger.emit(5_000)
+    neighbour.emit(1_000)
+    start_worker()
+    start_worker()
+    ledger.broken()
+    neighbour.close("beside an endpoint with a rate")
+    if ledger.lane == "courier":
+        assert ledger.under_way()
+    balance = ledger.close(
+        "nothing: two workers, an endpoint that takes 100 a second, 5,000 at once"
+    )
+    assert balance.doubled == 0
+    assert balance.recovery >= (5_000 - 2 * 100) / 100
 
 
 def test_a_row_that_cannot_be_rendered_is_a_dead_letter_among_others_that_are_delivered(
