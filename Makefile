@@ -31,7 +31,7 @@ bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
 
 bench-scaling: .venv/installed
-	$(BIN)/python -m tests.bench.scaling $(ARGS)
+	$(BIN)/python -m tests.bench --scaling $(ARGS)
 
 bench-retention: .venv/installed
 	$(BIN)/python -m tests.bench.partitions $(ARGS)

@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from subscriptions import encryption
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import InvalidRate, Rate
+from subscriptions.redis_address import InvalidRedisUrl, RedisAddress
 from webhooks.addresses import InvalidAddressPolicy
 from webhooks.sending.proxy import InvalidEgressProxy
 
@@ -29,6 +30,10 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         settings.proxy()
     except InvalidEgressProxy as error:
         faults.append(Error(f"ANGARIUM's EGRESS_PROXY: {error}", id="subscriptions.E005"))
+    try:
+        RedisAddress.parse(settings.redis_url)
+    except InvalidRedisUrl as error:
+        faults.append(Error(f"ANGARIUM's REDIS_URL: {error}", id="subscriptions.E006"))
     try:
         encryption.encrypt("")
     except ImproperlyConfigured as error:

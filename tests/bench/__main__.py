@@ -10,6 +10,7 @@ import json
 import sys
 
 from tests.bench.system import system
+from tests.tables import put_table
 
 
 def main() -> int:
@@ -17,15 +18,24 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds for each figure")
     parser.add_argument("--scale", type=float, default=1.0, help="size of each round")
     parser.add_argument("--profile", action="store_true", help="where the courier's time goes")
-    parser.add_argument("figures", nargs="*", help="only these figures")
+    parser.add_argument("--scaling", action="store_true", help="what the rate grows with")
+    parser.add_argument("--write", action="store_true", help="put that into docs/scaling.md")
+    parser.add_argument("figures", nargs="*", help="only these figures, or tables")
     options = parser.parse_args()
     with system() as directory:
         from tests.bench.figures import Bench
-        from tests.bench.report import show, show_profile
+        from tests.bench.report import show, show_profile, show_table
+        from tests.bench.scaling import PAGE, Scaling
 
         bench = Bench(directory, options.rounds, options.scale)
         if options.profile:
             show_profile(bench.profile())
+            return 0
+        if options.scaling:
+            for name, lines in Scaling(bench).run(options.figures):
+                show_table(name, lines)
+                if options.write:
+                    put_table(PAGE, name, lines)
             return 0
         results = bench.run(options.figures)
     show(results)

@@ -3,11 +3,8 @@
 On a machine of a few cores it ends soon when everything is quick. So three things are measured:
 workers that wait for slow endpoints, workers that have the machine to the full, and what one
 delivery costs each part, of which tests/bench/limits.py reckons the limits of larger machines.
-
-With --write the tables go into docs/scaling.md.
 """
 
-import argparse
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -15,12 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import psutil
-from rich.console import Console
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from redis import Redis
 
+from deliveries.emit import emit
+from tests.bench import processes
+from tests.bench.figures import DATA, Bench, wait_until
 from tests.bench.limits import Costs, Machines, Needs, limits, needs, rate_of_waiting_workers
-from tests.bench.system import system
 from tests.processes import ROOT
-from tests.tables import put_table
 
 PAGE = ROOT / "docs" / "scaling.md"
 ANSWER_AFTER = 0.2
@@ -44,32 +45,27 @@ class Reading(NamedTuple):
 
 
 class Scaling:
-    """The measurements, with as many deliveries as `scale` says."""
+    """The measurements, of the same system as the figures."""
 
-    def __init__(self, logs: Path, scale: float) -> None:
-        from tests.bench.figures import Bench
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
 
-        self.bench = Bench(logs, rounds=1, scale=scale)
-
-    def run(self) -> Iterator[tuple[str, Lines]]:
-        """Each table's name and lines."""
-        from django.core.management import call_command
-
-        from tests.bench import processes
-
+    def run(self, wanted: list[str]) -> Iterator[tuple[str, Lines]]:
+        """The name and the lines of each table, or of those that are wanted."""
         call_command("migrate", verbosity=0)
         self.keep_safely()
         with processes.receiver(self.bench.logs) as self.bench.receiver:
-            yield "waiting", self.waiting()
-            yield "busy", self.busy()
-            emitting, delivering = self.costs()
-        yield "costs", costs_table(emitting, delivering)
-        yield "limits", limits_table(emitting + delivering, Machines())
+            if not wanted or "waiting" in wanted:
+                yield "waiting", self.waiting()
+            if not wanted or "busy" in wanted:
+                yield "busy", self.busy()
+            if not wanted or "costs" in wanted:
+                emitting, delivering = self.costs()
+                yield "costs", costs_table(emitting, delivering)
+                yield "limits", limits_table(emitting + delivering, Machines())
 
     def keep_safely(self) -> None:
         """Have the embedded PostgreSQL write and flush what one in production would."""
-        from django.db import connection
-
         with connection.cursor() as cursor:
             for name in ("fsync", "full_page_writes"):
                 cursor.execute(f"ALTER SYSTEM SET {name} = on")
@@ -79,22 +75,21 @@ class Scaling:
     def waiting(self) -> Lines:
         """Workers that wait for endpoints, and have CPU to spare."""
         rows = []
+        pool = ("--pool", "prefork", "--concurrency", str(PLAIN_PROCESSES))
         for workers in (1, 2, 4, 8):
             slots = workers * PLAIN_PROCESSES
-            lane = ("--pool", "prefork", "--concurrency", str(PLAIN_PROCESSES))
-            rows.append(("plain", workers, slots, self.rate(slots, {"LANE": "plain"}, *lane)))
-            self.bench.clear()
+            rate = self.rate(slots, {"LANE": "plain"}, *pool, workers=workers)
+            rows.append(("plain", workers, slots, rate))
         for slots in (20, 40, 80, 160):
-            lane = {"LANE": "courier", "COURIER_CONCURRENCY": str(slots)}
-            rows.append(("courier", 1, slots, self.rate(slots, lane)))
-            self.bench.clear()
+            rate = self.rate(slots, {"LANE": "courier", "COURIER_CONCURRENCY": str(slots)})
+            rows.append(("courier", 1, slots, rate))
         return table(
             ("lane", "workers", "deliveries at once", "delivered a second", "slots / answer time"),
             [(*row, rate_of_waiting_workers(row[2], ANSWER_AFTER)) for row in rows],
         )
 
-    def rate(self, slots: int, lane: dict[str, str], *options: str) -> float:
-        workers = max(1, slots // PLAIN_PROCESSES) if lane["LANE"] == "plain" else 1
+    def rate(self, slots: int, lane: dict[str, str], *options: str, workers: int = 1) -> float:
+        self.bench.clear()
         path = f"/after/{ANSWER_AFTER}"
         figure = self.bench.deliveries(30 * slots, lane, *options, workers=workers, path=path)
         return figure["rate"]
@@ -119,9 +114,6 @@ class Scaling:
 
     def costs(self) -> tuple[Costs, Costs]:
         """What emitting one event for one endpoint costs each part, and then its delivery."""
-        from deliveries.emit import emit
-        from tests.bench.figures import DATA, wait_until
-
         bench = self.bench
         bench.clear()
         count = bench.size(10_000)
@@ -148,11 +140,6 @@ class Scaling:
 
 
 def read() -> Reading:
-    from django.db import connection
-    from redis import Redis
-
-    from config import settings
-
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
@@ -175,8 +162,6 @@ def read() -> Reading:
 
 def postgres_cpu() -> float:
     """Seconds of CPU of the server's processes, those that have ended included."""
-    from django.db import connection
-
     with connection.cursor() as cursor:
         cursor.execute("SHOW data_directory")
         directory = Path(cursor.fetchone()[0])
@@ -272,21 +257,3 @@ def shown(value: object) -> str:
     if not isinstance(value, float):
         return f"{value:,}" if isinstance(value, int) else str(value)
     return f"{value:,.0f}" if value >= 100 else f"{value:,.2g}" if value < 1 else f"{value:,.1f}"
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="make bench-scaling", description=__doc__)
-    parser.add_argument("--scale", type=float, default=1.0, help="size of each measurement")
-    parser.add_argument("--write", action="store_true", help="put it into docs/scaling.md")
-    options = parser.parse_args()
-    console = Console(width=140)
-    with system() as logs:
-        for name, lines in Scaling(logs, options.scale).run():
-            console.print(f"\n{name}", *lines, sep="\n", markup=False)
-            if options.write:
-                put_table(PAGE, name, lines)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
