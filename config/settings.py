@@ -167,10 +167,10 @@ if "DATABASE_REPLICA_URL" in os.environ:
     DATABASES["replica"] = {**DATABASES["default"], **env.db("DATABASE_REPLICA_URL")}
     # A list does not wait for a replica that is away: it is read from the primary then.
     DATABASES["replica"]["OPTIONS"] = {
-        **DATABASES["default"].get("OPTIONS", {}),
-        **DATABASES["replica"].get("OPTIONS", {}),
         "connect_timeout": 2,
         "tcp_user_timeout": 2000,
+        **DATABASES["default"].get("OPTIONS", {}),
+        **DATABASES["replica"].get("OPTIONS", {}),
     }
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
