@@ -53,7 +53,7 @@ class Scaling:
     def run(self, wanted: list[str]) -> Iterator[tuple[str, Lines]]:
         """The name and the lines of each table, or of those that are wanted."""
         call_command("migrate", verbosity=0)
-        self.keep_safely()
+        self.write_whole_pages()
         with processes.receiver(self.bench.logs) as self.bench.receiver:
             if not wanted or "waiting" in wanted:
                 yield "waiting", self.waiting()
@@ -64,11 +64,10 @@ class Scaling:
                 yield "costs", costs_table(emitting, delivering)
                 yield "limits", limits_table(emitting + delivering, Machines())
 
-    def keep_safely(self) -> None:
-        """Have the embedded PostgreSQL write and flush what one in production would."""
+    def write_whole_pages(self) -> None:
+        """Have the embedded PostgreSQL write as much as one in production would."""
         with connection.cursor() as cursor:
-            for name in ("fsync", "full_page_writes"):
-                cursor.execute(f"ALTER SYSTEM SET {name} = on")
+            cursor.execute("ALTER SYSTEM SET full_page_writes = on")
             cursor.execute("SELECT pg_reload_conf()")
             cursor.execute("CHECKPOINT")
 
