@@ -28,6 +28,8 @@ ANSWER_AFTER = 0.2
 """Seconds that a slow endpoint takes."""
 PLAIN_PROCESSES = 2
 """Of each plain worker."""
+ROUNDS = 3
+NOTHING = (0.0, 0.0, 0.0)
 RATES = (1_000, 10_000, 100_000, 1_000_000)
 
 Lines = list[str]
@@ -94,22 +96,29 @@ class Scaling:
         return figure["rate"]
 
     def busy(self) -> Lines:
-        """Couriers at endpoints that answer at once: whose are the cores when no more are left?"""
-        rows = []
-        for workers in (1, 2, 4):
-            self.bench.clear()
-            before, began = postgres_cpu(), time.perf_counter()
-            figure = self.bench.deliveries(15_000, {"LANE": "courier"}, workers=workers)
-            emitted_too = time.perf_counter() - began
-            rate, used = figure["rate"], postgres_cpu() - before
-            rows.append((workers, rate, figure["cpu_us"] * rate / 1e6, used / emitted_too))
+        """Couriers at endpoints that answer at once: whose are the cores when no more are left?
+
+        The best of several rounds, in which all take turns: other work only ever takes away.
+        """
+        best: dict[int, tuple[float, float, float]] = {}
+        for _ in range(ROUNDS):
+            for workers in (1, 2, 4):
+                best[workers] = max(best.get(workers, NOTHING), self.full(workers))
         return table(
             (
                 *("courier workers", "delivered a second", "cores that the workers had"),
                 "cores that PostgreSQL had, emitting included",
             ),
-            rows,
+            [(workers, *round_) for workers, round_ in best.items()],
         )
+
+    def full(self, workers: int) -> tuple[float, float, float]:
+        """The rate, and the cores that the workers and PostgreSQL had."""
+        self.bench.clear()
+        before, began = postgres_cpu(), time.perf_counter()
+        figure = self.bench.deliveries(15_000, {"LANE": "courier"}, workers=workers)
+        used, took = postgres_cpu() - before, time.perf_counter() - began
+        return figure["rate"], figure["cpu_us"] * figure["rate"] / 1e6, used / took
 
     def costs(self) -> tuple[Costs, Costs]:
         """What emitting one event for one endpoint costs each part, and then its delivery."""
