@@ -5,6 +5,7 @@
 # make pictures  those of the admin and the portal that the docs show, taken anew
 # make check    style, types, import directions, known vulnerabilities
 # make bench    Angarium beside stock Celery (ARGS="--rounds 1 --scale 0.1 courier" for part of it)
+# make bench-scaling    what the rate grows with, and where it ends; ARGS=--write puts it into docs/
 # make bench-retention  whether partitions by time would pay
 # make bench-admin  each list of the admin and the API among 5,000,000 deliveries
 # make docs     the pages of docs/ as a site, in site/
@@ -16,7 +17,7 @@ ARGS ?=
 # Tests of real processes wait more than they work.
 WORKERS ?= 4
 
-.PHONY: demo test test-browser pictures test-faults bench bench-retention bench-admin profile docs check audit format lock clean
+.PHONY: demo test test-browser pictures test-faults bench bench-scaling bench-retention bench-admin profile docs check audit format lock clean
 
 demo: .venv/installed
 	$(BIN)/python -m config.demo $(ARGS)
@@ -35,6 +36,9 @@ test-faults: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python -m tests.bench $(ARGS)
+
+bench-scaling: .venv/installed
+	$(BIN)/python -m tests.bench --scaling $(ARGS)
 
 bench-retention: .venv/installed
 	$(BIN)/python -m tests.bench.partitions $(ARGS)

@@ -16,8 +16,9 @@ and bulk workers restore each other's messages. All else is kombu's: publishing,
 rejecting, restoring, reconnecting. A consumer without an event loop gets its messages one by one,
 and one without acknowledgements gets them kombu's way.
 
-Celery's setting `broker_transport = "config.broker:BulkTransport"` chooses this transport for
-redis:// URLs; there is nothing to undo to go back.
+Celery's setting `broker_transport = "config.broker:BulkTransport"` chooses this transport for one
+Redis, and `BulkSentinelTransport` for the primary that Sentinels name (see broker_url.py); there is
+nothing to undo to go back.
 """
 
 import logging
@@ -321,3 +322,32 @@ class BulkTransport(stock.Transport):  # type: ignore[misc]
         overdue = timers and timers[0].eta <= monotonic()
         if overdue or self.loop._ready or any(channel.inbox for channel in channels):
             self.loop._waker.wake()
+
+
+class BulkSentinelChannel(BulkChannel, stock.SentinelChannel):  # type: ignore[misc]
+    """Whatever connection it opens leads to the primary, as the Sentinels have it just then.
+
+    The transport option `sentinels` has the host and port of each. kombu takes them from a list of
+    URLs, among which it goes round when a connection is lost, and to the transport that their
+    scheme stands for.
+    """
+
+    from_transport_options = (*stock.SentinelChannel.from_transport_options, "sentinels")
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        options = self._connparams(asynchronous)
+        del options["host"], options["port"]
+        manager = stock.sentinel.Sentinel(
+            self.sentinels, sentinel_kwargs=self.sentinel_kwargs, **options
+        )
+        # kombu closes what it finds by these names.
+        if asynchronous:
+            self._async_sentinel_manager = manager
+        else:
+            self._sentinel_manager = manager
+        return manager.master_for(self.master_name).connection_pool
+
+
+class BulkSentinelTransport(BulkTransport):
+    default_port = stock.SentinelTransport.default_port
+    Channel = BulkSentinelChannel

@@ -7,7 +7,6 @@ guess on, any other. While Redis does not answer, each process counts for itself
 """
 
 import logging
-from functools import cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,8 @@ from django.forms import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
 
-from subscriptions.api.throttling import buckets
+from subscriptions.api.throttling import Buckets
 from subscriptions.client_address import address_of, network_of
-from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import Rate
 
 if TYPE_CHECKING:
@@ -37,12 +35,14 @@ KNOWN_FOR = 30 * 24 * 60 * MINUTE
 logger = logging.getLogger(__name__)
 
 
-class Attempts:
+class Attempts(Buckets):
     """Counts the attempts to log in. What is kept of names and addresses is a hash."""
 
-    def __init__(self, redis_url: str) -> None:
-        self._shared = buckets(redis_url)
-        self._own = LocMemCache(f"logins {redis_url}", {"OPTIONS": {"MAX_ENTRIES": 10_000}})
+    without = "each process counts the attempts to log in for itself."
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._own = LocMemCache(f"logins {url}", {"OPTIONS": {"MAX_ENTRIES": 10_000}})
 
     def wait(self, name: str, address: str) -> int:
         """Count an attempt that is about to be made; 0, or the seconds that it must wait."""
@@ -60,16 +60,14 @@ class Attempts:
         """From now on the address is one that the name is known to log in from."""
         pair = _key("pair", name, network_of(address))
         self._own.delete(pair)
-        self._shared.fill(pair)
-        redis = self._shared.redis
-        redis.ask(lambda: redis.client.set(f"angarium:known:{pair}", 1, ex=KNOWN_FOR))
+        self.fill(pair)
+        self.ask(lambda: self.client.set(f"angarium:known:{pair}", 1, ex=KNOWN_FOR))
 
     def _is_known(self, pair: str) -> bool:
-        redis = self._shared.redis
-        return bool(redis.ask(lambda: redis.client.exists(f"angarium:known:{pair}")))
+        return bool(self.ask(lambda: self.client.exists(f"angarium:known:{pair}")))
 
     def _wait(self, key: str, rate: Rate) -> int:
-        allowance = self._shared.take(key, rate)
+        allowance = self.take(key, rate)
         if allowance is not None:
             return allowance.wait
         self._own.add(key, 0, timeout=rate.window)
@@ -78,11 +76,6 @@ class Attempts:
 
 def _key(*about: str) -> str:
     return "login:" + sha256("\0".join(about).casefold().encode()).hexdigest()
-
-
-@cache
-def attempts(redis_url: str) -> Attempts:
-    return Attempts(redis_url)
 
 
 class LoginForm(AdminAuthenticationForm):
@@ -97,7 +90,7 @@ class LoginForm(AdminAuthenticationForm):
         if self.errors:
             return super().clean()
         address = address_of(self.request)
-        counted = attempts(part(SubscriptionSettings).redis_url)
+        counted = Attempts.here()
         self.wait = counted.wait(name, address)
         if self.wait:
             logger.warning("Refused a login as %r from %s: too many attempts.", name, address)

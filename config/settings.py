@@ -11,6 +11,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config.appearance import UNFOLD as UNFOLD
+from config.broker_url import broker_at
 from config.logs import FORMATS, logging_settings
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -152,16 +153,8 @@ if pool_size := env.int("DATABASE_POOL_SIZE", default=0):
 else:
     DATABASES["default"]["CONN_MAX_AGE"] = None
 
-REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
-CELERY_BROKER_URL = REDIS_URL
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# However long the broker is away; Celery's own limit would end a worker after some 50 minutes.
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None
-# Longer than any countdown, or Redis would hand a waiting retry to a second worker.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "housekeeping"
-CELERY_TASK_QUEUES: dict[str, dict[str, str]] = {"housekeeping": {}, "deliveries": {}}
 CELERY_TASK_ROUTES = {"deliveries.deliver": {"queue": "deliveries"}}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 # The courier streams deliveries in each worker's one process; the plain lane sends one at a time on
@@ -170,12 +163,33 @@ LANE = env.str("LANE", default="courier")
 if LANE not in ("courier", "plain"):
     raise ImproperlyConfigured(f"Set LANE to courier or plain, not {LANE!r}.")
 if LANE == "courier":
-    # A transport named here takes the place of the URL's own scheme, and so of rediss:// its TLS.
-    if REDIS_URL.startswith("redis://"):
-        CELERY_BROKER_TRANSPORT = env.str("BROKER_TRANSPORT", default="config.broker:BulkTransport")
     CELERY_WORKER_POOL = "deliveries.courier.pool:CourierPool"
     CELERY_WORKER_CONCURRENCY = env.int("COURIER_CONCURRENCY", default=200)
     CELERY_WORKER_PREFETCH_MULTIPLIER = 2
+# Lists are read there; nothing else is.
+if "DATABASE_REPLICA_URL" in os.environ:
+    DATABASES["replica"] = {**DATABASES["default"], **env.db("DATABASE_REPLICA_URL")}
+    # A list does not wait for a replica that is away: it is read from the primary then.
+    DATABASES["replica"]["OPTIONS"] = {
+        "connect_timeout": 2,
+        "tcp_user_timeout": 2000,
+        **DATABASES["default"].get("OPTIONS", {}),
+        **DATABASES["replica"].get("OPTIONS", {}),
+    }
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+# Rates, circuits and metrics are in Redis, whatever brings the messages.
+BROKER = broker_at(
+    env.str("BROKER_URL", default=REDIS_URL), LANE, env.str("BROKER_TRANSPORT", default="")
+)
+CELERY_BROKER_URL = BROKER.url
+CELERY_BROKER_TRANSPORT = BROKER.transport
+CELERY_BROKER_TRANSPORT_OPTIONS = BROKER.transport_options
+CELERY_BROKER_USE_SSL = BROKER.use_ssl
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# However long the broker is away; Celery's own limit would end a worker after some 50 minutes.
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None
+CELERY_TASK_QUEUES = dict.fromkeys(("housekeeping", "deliveries"), BROKER.queue_options)
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_TIMEZONE = TIME_ZONE
 

@@ -6,7 +6,7 @@ lost, is made good by the sweeps, so ringing never fails and never takes long.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +14,9 @@ from uuid import UUID, uuid4
 
 from celery import Celery
 from celery.app import app_or_default
+from celery.utils.quorum_queues import detect_quorum_queues
 from kombu.pools import producers
+from kombu.transport.native_delayed_delivery import MAX_LEVEL, calculate_routing_key, level_name
 
 from deliveries.conf import DeliverySettings
 from subscriptions.conf import part
@@ -31,7 +33,8 @@ RETRY_PRIORITY = 9
 """The last in kombu's order for Redis: what still waits is taken when nothing else is there.
 
 Taken sooner, it would cost the worker time and memory before its countdown is over. One that is
-passed over for too long is rung for again by the sweep, like any other.
+passed over for too long is rung for again by the sweep, like any other. (In RabbitMQ 9 would be the
+first; there what waits is in no worker's queue.)
 """
 
 # Whoever emits waits for the broker at most this long, in seconds, …
@@ -55,6 +58,8 @@ class Bell:
                 **app.conf.broker_transport_options,
                 "socket_timeout": PATIENCE,
                 "socket_connect_timeout": PATIENCE,
+                "read_timeout": PATIENCE,
+                "write_timeout": PATIENCE,
                 "retry_on_timeout": False,
                 "max_retries": 0,
             },
@@ -64,7 +69,13 @@ class Bell:
         """How many messages wait in a queue; None while the broker cannot be asked."""
         try:
             with producers[self.connection].acquire(block=True, timeout=PATIENCE) as producer:
-                return int(producer.channel.queue_declare(queue).message_count)
+                declared = producer.channel.queue_declare(
+                    queue,
+                    durable=True,
+                    auto_delete=False,
+                    arguments=self.app.amqp.queues[queue].queue_arguments,
+                )
+                return int(declared.message_count)
         except Exception as error:
             logger.warning("The broker does not say how long %s is (%s).", queue, error)
             return None
@@ -111,13 +122,30 @@ class Bell:
         )
         producer.publish(
             message.body,
-            exchange="",
-            routing_key=queue,
             serializer="json",
             headers=message.headers,
-            priority=None if countdown is None else RETRY_PRIORITY,
+            **self._way(queue, countdown),
             **message.properties,
         )
+
+    def _way(self, queue: str, countdown: float | None) -> dict[str, Any]:
+        """The way of a message to its queue, on which a countdown holds nobody up."""
+        if countdown is None:
+            return {"exchange": "", "routing_key": queue}
+        if not self.keeps_what_waits:
+            return {"exchange": "", "routing_key": queue, "priority": RETRY_PRIORITY}
+        # Through queues whose messages expire, which Celery's workers declare when they start.
+        seconds = max(1, int(countdown))
+        return {
+            "exchange": level_name(MAX_LEVEL),
+            "routing_key": calculate_routing_key(seconds, queue),
+        }
+
+    @cached_property
+    def keeps_what_waits(self) -> bool:
+        """Whether the broker itself holds a message until its countdown ends, as RabbitMQ does."""
+        quorum, _ = detect_quorum_queues(self.app, self.connection.transport.driver_type)
+        return quorum
 
 
 @cache

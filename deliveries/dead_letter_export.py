@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from django.db.models import QuerySet
 
-from deliveries.exporting import Row, csv_lines, json_lines, pages
+from deliveries.exporting import Row, csv_lines, json_lines, pages_to_show
 from deliveries.models import DeadLetter
 
 Format = Literal["ndjson", "csv"]
@@ -24,7 +24,7 @@ COLUMNS = (
 
 def export(letters: QuerySet[DeadLetter], format: Format) -> Iterator[str]:
     """The letters, oldest first, each with its endpoint and its event's data."""
-    found = pages(letters.select_related("delivery__event", "endpoint"))
+    found = pages_to_show(letters.select_related("delivery__event", "endpoint"))
     one_by_one = (letter for page in found for letter in page)
     if format == "ndjson":
         return json_lines(_row(letter, data=letter.delivery.event.data) for letter in one_by_one)

@@ -2,14 +2,17 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 from django.http import StreamingHttpResponse
 
+from subscriptions import replica
+
 Row = Mapping[str, Any]
+Look = Callable[[QuerySet[Any, Any]], list[Any]]
 
 PAGE = 500
 """So many rows are in memory at a time."""
@@ -18,19 +21,24 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection)."""
 
 
-def pages(rows: QuerySet[Any, Any]) -> Iterator[list[Any]]:
+def pages(rows: QuerySet[Any, Any], look: Look = list) -> Iterator[list[Any]]:
     """Read `rows` by their primary key, each page in a query of its own.
 
     No cursor and no transaction stays open however slowly the other side reads.
     """
     ordered = rows.order_by("pk")
     following = ordered
-    while found := list(following[:PAGE]):
+    while found := look(following[:PAGE]):
         yield found
         if len(found) < PAGE:
             break
         last = found[-1]
         following = ordered.filter(pk__gt=last["pk"] if isinstance(last, dict) else last.pk)
+
+
+def pages_to_show(rows: QuerySet[Any, Any]) -> Iterator[list[Any]]:
+    """The same for those who only look, and change nothing by what they see."""
+    return pages(rows, look=lambda page: replica.read(page, list))
 
 
 def json_lines(rows: Iterable[Row]) -> Iterator[str]:

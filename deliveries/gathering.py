@@ -10,19 +10,11 @@ count, the sweep forms the batches.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 from deliveries import bell
 from deliveries.batching import EVENT_OVERHEAD
-from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.matching import Match
 from subscriptions.quick_redis import QuickRedis
-
-PATIENCE = 0.3
-"""Seconds that whoever emits waits for Redis, to connect and to answer."""
-
-QUIET_AFTER_FAILURE = 2.0
-"""Seconds after a failure in which Redis is not asked, lest every emit() pay for the outage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +25,20 @@ class Count:
     bytes: int = 0
 
 
-class Counts:
+class Counts(QuickRedis):
     """Counts the events, and the bytes of their data, that come for each endpoint."""
 
-    def __init__(self, url: str) -> None:
-        self.redis = QuickRedis(
-            url,
-            patience=PATIENCE,
-            quiet_for=QUIET_AFTER_FAILURE,
-            without="no batches are counted, and the sweep will form them.",
-        )
+    patience = 0.3
+    quiet_for = 2.0
+    without = "no batches are counted, and the sweep will form them."
 
     def add(self, matches: Sequence[Match], size: int) -> list[Count]:
         """Count one more of so many bytes for each endpoint; zeros where Redis is away."""
-        return self.redis.ask(lambda: self._add(matches, size)) or [Count()] * len(matches)
+        return self.ask(lambda: self._add(matches, size)) or [Count()] * len(matches)
 
     def _add(self, matches: Sequence[Match], size: int) -> list[Count]:
         now = time.time()
-        with self.redis.client.pipeline(transaction=False) as pipeline:
+        with self.client.pipeline(transaction=False) as pipeline:
             for match in matches:
                 span = int(now // match.batch_seconds)
                 key = f"angarium:batch:{match.endpoint.hex}:{span}"
@@ -61,15 +49,10 @@ class Counts:
             return [Count(*both) for both in zip(counted[::3], counted[1::3], strict=True)]
 
 
-@cache
-def counts(url: str) -> Counts:
-    return Counts(url)
-
-
 def announce(matches: Sequence[Match], data_bytes: int) -> None:
     """Tell the workers of one more event for each of these endpoints, if that makes a batch due."""
     size = data_bytes + EVENT_OVERHEAD
-    counted = counts(part(SubscriptionSettings).redis_url).add(matches, size)
+    counted = Counts.here().add(matches, size)
     due, later = [], {}
     for match, count in zip(matches, counted, strict=True):
         if count.events == 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet
 
-from deliveries.exporting import Row, json_lines, pages
+from deliveries.exporting import Row, json_lines, pages_to_show
 from deliveries.models import Attempt, DeadLetter, Delivery, Event, Replay
 from subscriptions.history import HistoryEntry
 from subscriptions.models import (
@@ -97,7 +97,7 @@ def _deliveries(subscriber: str, endpoint: str) -> Iterator[Row]:
         event=OuterRef("event"), endpoint__subscriber=subscriber, endpoint__lt=OuterRef("endpoint")
     )
     deliveries = Delivery.objects.filter(endpoint=endpoint).annotate(told=Exists(earlier))
-    for page in pages(deliveries.values("pk", "event_id", "told", *DELIVERY)):
+    for page in pages_to_show(deliveries.values("pk", "event_id", "told", *DELIVERY)):
         ids = [delivery["pk"] for delivery in page]
         untold = [delivery["event_id"] for delivery in page if not delivery["told"]]
         shared = Event.objects.filter(pk__in=untold, subscriber=None)
@@ -109,7 +109,7 @@ def _deliveries(subscriber: str, endpoint: str) -> Iterator[Row]:
 
 
 def _lines(kind: str, rows: QuerySet[Any, Any], columns: list[str]) -> Iterator[Row]:
-    for page in pages(rows.values("pk", *columns)):
+    for page in pages_to_show(rows.values("pk", *columns)):
         for row in page:
             yield {"record": kind, **{name: row[name] for name in columns}}
 

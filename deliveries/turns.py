@@ -8,21 +8,13 @@ once, however many there are, and nobody overtakes. Without Redis all may go at 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from uuid import UUID
 
 from deliveries.pace import Pace
-from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.quick_redis import QuickRedis
 
 SENDING, RELEASING = "sending", "releasing"
 """What turns are for; each has clocks of its own."""
-
-REDIS_PATIENCE = 0.1
-"""Seconds that whoever asks waits for Redis, to connect and to answer."""
-
-QUIET_AFTER_FAILURE = 5.0
-"""Seconds after a failure in which Redis is not asked, lest every claim pay for the outage."""
 
 TAKE = """
 local patience = tonumber(ARGV[1])
@@ -92,17 +84,14 @@ class Turns:
     """When each of the others comes again."""
 
 
-class Turnstiles:
+class Turnstiles(QuickRedis):
     """The clocks of all endpoints' paces, in one Redis."""
 
+    without = "no endpoint's rate is kept."
+
     def __init__(self, url: str) -> None:
-        self.redis = QuickRedis(
-            url,
-            patience=REDIS_PATIENCE,
-            quiet_for=QUIET_AFTER_FAILURE,
-            without="no endpoint's rate is kept.",
-        )
-        self._take = self.redis.client.register_script(TAKE)
+        super().__init__(url)
+        self._take = self.client.register_script(TAKE)
 
     def take(self, purpose: str, asks: Sequence[Ask], *, patience: float) -> list[Turns] | None:
         """The turns for each ask, in their order; None while Redis does not answer."""
@@ -112,7 +101,7 @@ class Turnstiles:
         arguments: list[float] = [patience]
         for ask in asks:
             arguments += [ask.pace.interval, ask.pace.tolerance, ask.count, int(ask.waited)]
-        answers = self.redis.ask(lambda: self._take(keys=keys, args=arguments))
+        answers = self.ask(lambda: self._take(keys=keys, args=arguments))
         if answers is None:
             return None
         return [
@@ -127,15 +116,9 @@ class Turnstiles:
         ]
 
 
-@cache
-def _turnstiles(url: str) -> Turnstiles:
-    return Turnstiles(url)
-
-
 def take(purpose: str, asks: Sequence[Ask], *, patience: float) -> list[Turns] | None:
     """The turns for each ask, in their order; None while Redis does not answer."""
-    turnstiles = _turnstiles(part(SubscriptionSettings).redis_url)
-    return turnstiles.take(purpose, asks, patience=patience)
+    return Turnstiles.here().take(purpose, asks, patience=patience)
 
 
 def waits(purpose: str, waiters: Iterable[Waiter], *, patience: float) -> dict[UUID, float]:

@@ -8,7 +8,6 @@ probed all the same.
 import random
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from uuid import UUID
 
 from django.db import connection
@@ -16,12 +15,6 @@ from django.db import connection
 from subscriptions.circuit import Tally, probe_wait, trips
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.quick_redis import QuickRedis
-
-PATIENCE = 0.1
-"""Seconds that whoever records waits for Redis, to connect and to answer."""
-
-QUIET_AFTER_FAILURE = 5.0
-"""Seconds after a failure in which Redis is not asked, lest every record pay for the outage."""
 
 IN_FLIGHT = 60
 """Seconds after an opening in which results are not counted: they tell of what began before it."""
@@ -108,23 +101,20 @@ class Probed:
     retry_after: float = 0.0
 
 
-class Tallies:
+class Tallies(QuickRedis):
     """How the attempts at each endpoint have ended, in one Redis."""
 
+    without = "no circuit opens."
+
     def __init__(self, url: str) -> None:
-        self.redis = QuickRedis(
-            url,
-            patience=PATIENCE,
-            quiet_for=QUIET_AFTER_FAILURE,
-            without="no circuit opens.",
-        )
-        self._count = self.redis.client.register_script(COUNT)
+        super().__init__(url)
+        self._count = self.client.register_script(COUNT)
 
     def add(self, tallies: Mapping[UUID, Tally], window: float) -> dict[UUID, Tally]:
         """Add to the tallies; returns what they are now, or nothing while Redis is away."""
         keys = [_key(endpoint) for endpoint in tallies]
         counts = [count for one in tallies.values() for count in (one.successes, one.failures)]
-        answer = self.redis.ask(lambda: self._count(keys=keys, args=[window, *counts]))
+        answer = self.ask(lambda: self._count(keys=keys, args=[window, *counts]))
         return {
             endpoint: Tally(float(successes), float(failures))
             for endpoint, (successes, failures) in zip(tallies, answer or (), strict=False)
@@ -134,26 +124,21 @@ class Tallies:
         """Forget the tallies, and add nothing to them until what is in flight has ended."""
 
         def ask() -> None:
-            with self.redis.client.pipeline(transaction=False) as pipeline:
+            with self.client.pipeline(transaction=False) as pipeline:
                 for endpoint in endpoints:
                     pipeline.set(_key(endpoint), "muted", ex=IN_FLIGHT)
                 pipeline.execute()
 
-        self.redis.ask(ask)
+        self.ask(ask)
 
     def forget(self, endpoints: Collection[UUID]) -> None:
         """Begin to count anew."""
         keys = [_key(endpoint) for endpoint in endpoints]
-        self.redis.ask(lambda: self.redis.client.delete(*keys))
+        self.ask(lambda: self.client.delete(*keys))
 
 
 def _key(endpoint: UUID) -> str:
     return f"angarium:circuit:{endpoint.hex}"
-
-
-@cache
-def tallies(url: str) -> Tallies:
-    return Tallies(url)
 
 
 def count(results: Sequence[Result]) -> None:
@@ -161,7 +146,7 @@ def count(results: Sequence[Result]) -> None:
     settings = part(SubscriptionSettings)
     if not results or not settings.circuit_failure_rate:
         return
-    counted = tallies(settings.redis_url)
+    counted = Tallies.here()
     latest = counted.add(_tally(results), settings.circuit_window)
     tripped = {
         one.endpoint
@@ -213,7 +198,7 @@ def settle(probed: Sequence[Probed]) -> None:
             waits.append(None)
     closed = [one.endpoint for one in probed if one.failed is False]
     if closed and settings.circuit_failure_rate:
-        tallies(settings.redis_url).forget(closed)
+        Tallies.here().forget(closed)
     with connection.cursor() as cursor:
         cursor.execute(
             SETTLE,

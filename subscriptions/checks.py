@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from subscriptions import encryption
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import InvalidRate, Rate
+from subscriptions.redis_address import InvalidRedisUrl, RedisAddress
 from webhooks.addresses import InvalidAddressPolicy
 from webhooks.sending.proxy import InvalidEgressProxy
 
@@ -31,6 +32,10 @@ def check_settings(**_: Any) -> list[CheckMessage]:
     except InvalidEgressProxy as error:
         faults.append(Error(f"ANGARIUM's EGRESS_PROXY: {error}", id="subscriptions.E005"))
     try:
+        RedisAddress.parse(settings.redis_url)
+    except InvalidRedisUrl as error:
+        faults.append(Error(f"ANGARIUM's REDIS_URL: {error}", id="subscriptions.E006"))
+    try:
         encryption.encrypt("")
     except ImproperlyConfigured as error:
         faults.append(Error(str(error), id="subscriptions.E003"))
@@ -46,4 +51,4 @@ def check_admin(**_: Any) -> list[CheckMessage]:
     admin = "django.contrib.admin"
     if admin not in names or "unfold" in names[: names.index(admin)]:
         return []
-    return [Error(f'Put "unfold" before "{admin}" in INSTALLED_APPS.', id="subscriptions.E006")]
+    return [Error(f'Put "unfold" before "{admin}" in INSTALLED_APPS.', id="subscriptions.E007")]

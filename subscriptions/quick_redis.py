@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from functools import cache
 from time import monotonic
-from typing import TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
+
+from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.redis_address import RedisAddress
 
 Answer = TypeVar("Answer")
 
@@ -15,22 +17,25 @@ logger = logging.getLogger(__name__)
 
 
 class QuickRedis:
-    """A client that answers within `patience` seconds or so, and stays quiet after a failure.
+    """What is kept in one Redis, which answers quickly or is not asked for a while."""
 
-    `quiet_for` is in seconds: for so long Redis is not asked again, lest everybody pay for its
-    outage. `without` says for the log what becomes of things meanwhile.
-    """
+    patience: ClassVar[float] = 0.1
+    """Seconds that whoever asks waits for Redis, to connect and to answer."""
+    quiet_for: ClassVar[float] = 5.0
+    """Seconds after a failure in which nobody asks, lest everybody pay for the outage."""
+    without: ClassVar[str]
+    """For the log: what becomes of things meanwhile."""
 
-    def __init__(self, url: str, *, patience: float, quiet_for: float, without: str) -> None:
-        self.client = Redis.from_url(
-            url,
-            socket_timeout=patience,
-            socket_connect_timeout=patience,
-            retry=Retry(NoBackoff(), 0),
-        )
-        self._quiet_for = quiet_for
-        self._without = without
+    def __init__(self, url: str) -> None:
+        self.client = RedisAddress.parse(url).client(patience=self.patience)
         self._quiet_until = 0.0
+
+    @classmethod
+    def here(cls) -> Self:
+        """The process' own, in the Redis of the settings."""
+        kind: Any = cls
+        one: Self = _at(kind, part(SubscriptionSettings).redis_url)
+        return one
 
     def ask(self, question: Callable[[], Answer]) -> Answer | None:
         """What `question`, put to the client, brings back; None while Redis does not answer."""
@@ -39,6 +44,11 @@ class QuickRedis:
         try:
             return question()
         except RedisError as error:
-            self._quiet_until = monotonic() + self._quiet_for
-            logger.warning("Redis is away (%s): %s", error, self._without)
+            self._quiet_until = monotonic() + self.quiet_for
+            logger.warning("Redis is away (%s): %s", error, self.without)
             return None
+
+
+@cache
+def _at(kind: Any, url: str) -> Any:
+    return kind(url)

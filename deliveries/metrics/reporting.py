@@ -17,12 +17,11 @@ from typing import Any
 from uuid import uuid4
 
 from celery.signals import worker_process_shutdown
-from redis import Redis, RedisError
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from redis import RedisError
 
 from deliveries.metrics.counted import Counter, Histogram, Tally
 from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.redis_address import RedisAddress
 
 EVERY = 1.0
 """Seconds between two reports."""
@@ -134,13 +133,8 @@ class Totals:
     """The sums of all processes."""
 
     def __init__(self, url: str) -> None:
-        self._redis = Redis.from_url(
-            url,
-            socket_timeout=PATIENCE,
-            socket_connect_timeout=PATIENCE,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-        )
+        address = RedisAddress.parse(url)
+        self._redis = address.client(patience=PATIENCE, decode_responses=True)
         self._add = self._redis.register_script(ADD)
 
     def add(

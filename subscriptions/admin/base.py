@@ -1,6 +1,7 @@
 """What every list and page here has: bounds, search by id, the history, leave to change."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -8,7 +9,6 @@ from django.contrib.admin.utils import flatten, unquote
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.decorators import method_decorator
 from django.utils.text import capfirst
 
 from subscriptions.admin import pages
@@ -16,6 +16,8 @@ from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 
 if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
 else:
@@ -46,6 +48,9 @@ class AngariumAdmin(ModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
         title = capfirst(str(self.opts.verbose_name_plural))
         return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> "type[ChangeList]":
+        return pages.ListFromReplica
 
     def more_of(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """What the page of a row shows beyond its fields, for its template."""
@@ -107,9 +112,12 @@ class AngariumAdmin(ModelAdmin):
         )
 
 
-@method_decorator(transaction.atomic, "changelist_view")
 class LockingAdmin(AngariumAdmin):
     """Locks what it is about to change, lest that bring back what is being deleted."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        with transaction.atomic() if request.method == "POST" else nullcontext():
+            return super().changelist_view(request, extra_context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows = super().get_queryset(request)

@@ -1,5 +1,6 @@
 """Pages of long lists: counted up to a bound, and by id, so that no page costs more than others."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib.admin.options import IncorrectLookupParameters
@@ -10,6 +11,8 @@ from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
+
+from subscriptions import replica
 
 if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
@@ -36,7 +39,27 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
         return self.count == ROWS_COUNTED
 
 
-class PagesById(ChangeList):
+class ListFromReplica(ChangeList):
+    """Read from the replica, unless it is to be changed."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        if request.method == "GET":
+            replica.read(self.queryset, partial(self._look_there, request))
+        else:
+            self.look(request)
+
+    def _look_there(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
+        self.queryset = rows
+        self.look(request)
+
+    def look(self, request: HttpRequest) -> None:
+        """Find the page's rows."""
+        super().get_results(request)
+        # Now rather than in the template, where it would be too late to turn to the primary.
+        len(self.result_list)
+
+
+class PagesById(ListFromReplica):
     """A list in the order of its ids, which is that of time, with links to what is older or newer.
 
     No page is found by counting those before it.
@@ -57,7 +80,7 @@ class PagesById(ChangeList):
         rows: QuerySet[Any] = super().get_queryset(request, *options, **more)
         return rows
 
-    def get_results(self, request: HttpRequest) -> None:
+    def look(self, request: HttpRequest) -> None:
         self.paginator = self.model_admin.get_paginator(request, self.queryset, self.list_per_page)
         self.result_count = self.paginator.count
         newest_first = str(self.queryset.query.order_by[0]).startswith("-")
@@ -88,7 +111,8 @@ class PagesById(ChangeList):
             return list(rows.order_by(order)[:limit])
         ids = [*rows.order_by().values_list("pk", flat=True)[:ROWS_COUNTED]]
         chosen = sorted(ids, reverse=order == "-pk")[:limit]
-        return list(self.root_queryset.filter(pk__in=chosen).order_by(order))
+        rows = self.root_queryset.using(rows.db).filter(pk__in=chosen)
+        return list(rows.order_by(order))
 
     def _beyond_the_place(self) -> QuerySet[Any]:
         rows: QuerySet[Any] = self.queryset

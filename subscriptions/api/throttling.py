@@ -4,7 +4,6 @@ While Redis does not answer nobody is refused, and hardly anybody waits.
 """
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 from rest_framework.request import Request
@@ -39,12 +38,6 @@ ARGV: how many tokens it holds, and how many seconds it takes to fill. Returns t
 for a token (0: one was taken), the tokens left, and the seconds until the bucket is full.
 """
 
-PATIENCE = 0.1
-"""Seconds that a request waits for Redis, to connect and to answer."""
-
-QUIET_AFTER_FAILURE = 5.0
-"""Seconds after a failure in which Redis is not asked, lest every request pay for the outage."""
-
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
@@ -63,36 +56,28 @@ class Allowance:
         }
 
 
-class Buckets:
+class Buckets(QuickRedis):
     """The token buckets in one Redis."""
 
+    without = "nobody's rate is counted there."
+
     def __init__(self, url: str) -> None:
-        self.redis = QuickRedis(
-            url,
-            patience=PATIENCE,
-            quiet_for=QUIET_AFTER_FAILURE,
-            without="nobody's rate is counted there.",
-        )
-        self._take = self.redis.client.register_script(TAKE)
+        super().__init__(url)
+        self._take = self.client.register_script(TAKE)
 
     def take(self, name: str, rate: Rate) -> Allowance | None:
         """Take a token for one request; None while Redis does not answer."""
         keys, arguments = [_key(name)], [rate.quota, rate.window]
-        answer = self.redis.ask(lambda: self._take(keys=keys, args=arguments))
+        answer = self.ask(lambda: self._take(keys=keys, args=arguments))
         return None if answer is None else Allowance(rate, *answer)
 
     def fill(self, name: str) -> None:
         """Put all that was taken back."""
-        self.redis.ask(lambda: self.redis.client.delete(_key(name)))
+        self.ask(lambda: self.client.delete(_key(name)))
 
 
 def _key(name: str) -> str:
     return f"angarium:rate:{name}"
-
-
-@cache
-def buckets(url: str) -> Buckets:
-    return Buckets(url)
 
 
 class KeyThrottle(BaseThrottle):
@@ -104,7 +89,7 @@ class KeyThrottle(BaseThrottle):
         settings = part(SubscriptionSettings)
         key = request.auth
         if isinstance(key, ApiKey) and (rate := key.rate or settings.api_rate):
-            self.allowance = buckets(settings.redis_url).take(key.prefix, Rate.parse(rate))
+            self.allowance = Buckets.here().take(key.prefix, Rate.parse(rate))
         return self.allowance is None or self.allowance.wait == 0
 
     def wait(self) -> float | None:

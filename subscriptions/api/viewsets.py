@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import BaseThrottle
 from rest_framework.viewsets import GenericViewSet
 
+from subscriptions import replica
 from subscriptions.api.access import ApiKeyAuthentication, HasScope, subscriber_of
 from subscriptions.api.errors import handle
 from subscriptions.api.filters import QueryFilter
@@ -59,6 +60,10 @@ class ApiViewSet(GenericViewSet[Row]):
     def of_subscriber(self, rows: QuerySet[Row], subscriber: str) -> QuerySet[Row]:
         """Those that a key bound to the subscriber sees."""
         return rows.filter(**{self.owner: subscriber})
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        # Serializers read what belongs to a row where the row came from.
+        return replica.read(queryset, super().paginate_queryset)
 
     def check_permissions(self, request: Request) -> None:
         # Counted first: a request that its key's scopes do not allow costs something too.

@@ -7,15 +7,10 @@ object. Anything lost or doubled ends it with exit code 1.
 
 import argparse
 import json
-import os
 import sys
-import tempfile
-from pathlib import Path
-from secrets import token_urlsafe
 
-from cryptography.fernet import Fernet
-
-from config.embedded import servers
+from tests.bench.system import system
+from tests.tables import put_table
 
 
 def main() -> int:
@@ -23,31 +18,24 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="rounds for each figure")
     parser.add_argument("--scale", type=float, default=1.0, help="size of each round")
     parser.add_argument("--profile", action="store_true", help="where the courier's time goes")
-    parser.add_argument("figures", nargs="*", help="only these figures")
+    parser.add_argument("--scaling", action="store_true", help="what the rate grows with")
+    parser.add_argument("--write", action="store_true", help="put that into docs/scaling.md")
+    parser.add_argument("figures", nargs="*", help="only these figures, or tables")
     options = parser.parse_args()
-    with servers() as addresses, tempfile.TemporaryDirectory(prefix="angarium-") as directory:
-        os.environ.update(
-            addresses,
-            DEBUG="0",
-            BEHIND_TLS="0",
-            LOG_LEVEL="WARNING",
-            DJANGO_SETTINGS_MODULE="config.settings",
-            SECRET_KEY=token_urlsafe(50),
-            ENCRYPTION_KEYS=Fernet.generate_key().decode(),
-            ANGARIUM_ALLOW_HTTP="1",
-            ANGARIUM_ALLOWED_NETWORKS="127.0.0.0/8",
-            # One receiver stands for many endpoints.
-            ANGARIUM_ENDPOINT_MAX_IN_FLIGHT="1000",
-        )
-        import django
-
-        django.setup()
+    with system() as directory:
         from tests.bench.figures import Bench
-        from tests.bench.report import show, show_profile
+        from tests.bench.report import show, show_profile, show_table
+        from tests.bench.scaling import PAGE, Scaling
 
-        bench = Bench(Path(directory), options.rounds, options.scale)
+        bench = Bench(directory, options.rounds, options.scale)
         if options.profile:
             show_profile(bench.profile())
+            return 0
+        if options.scaling:
+            for name, lines in Scaling(bench).run(options.figures):
+                show_table(name, lines)
+                if options.write:
+                    put_table(PAGE, name, lines)
             return 0
         results = bench.run(options.figures)
     show(results)

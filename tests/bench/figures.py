@@ -205,10 +205,15 @@ class Bench:
             return {"cpu_us": (worker.cpu() - cpu) / count * 1e6, "rate": count / took}
 
     def deliveries(
-        self, size: int, lane: dict[str, Any], *options: str, workers: int = 1
+        self,
+        size: int,
+        lane: dict[str, Any],
+        *options: str,
+        workers: int = 1,
+        path: str = "/hook",
     ) -> Figure:
         count = self.size(size)
-        self.endpoints(10, pattern="bench.none")
+        self.endpoints(10, path, pattern="bench.none")
         endpoints = list(Endpoint.objects.all())
         self.endpoints(1)
         emitted = self.emitted(count)

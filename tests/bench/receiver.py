@@ -1,7 +1,8 @@
 """The endpoint of the benchmarks: a process of its own that answers at once and counts.
 
-`python -m tests.bench.receiver` prints its port. POST /slow answers after ten seconds, any other
-path at once. GET /report tells what came since the last GET /reset, as JSON.
+`python -m tests.bench.receiver` prints its port. POST /slow answers after ten seconds, /after/0.2
+after so many, any other path at once. GET /report tells what came since the last GET /reset, as
+JSON.
 """
 
 import asyncio
@@ -58,10 +59,16 @@ class Endpoint(asyncio.Protocol):
             self.tally.times.clear()
         elif message := value_of(head, ID):
             self.tally.times.setdefault(message, []).append(time.time())
-        if head.startswith(b"post /slow"):
-            asyncio.get_running_loop().call_later(SLOWNESS, self.transport.write, OK)
+        wait = SLOWNESS if head.startswith(b"post /slow") else wait_of(head)
+        if wait:
+            asyncio.get_running_loop().call_later(wait, self.transport.write, OK)
         else:
             self.transport.write(OK)
+
+
+def wait_of(head: bytes) -> float:
+    after = head.removeprefix(b"post /after/")
+    return 0.0 if after == head else float(after.split(b" ", 1)[0])
 
 
 def value_of(head: bytes, name: bytes) -> bytes:

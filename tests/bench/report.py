@@ -54,3 +54,7 @@ def show_profile(layers: dict[str, float]) -> None:
     table.add_section()
     table.add_row("all", f"{sum(layers.values()):.0f}")
     Console(width=110).print(table)
+
+
+def show_table(name: str, lines: list[str]) -> None:
+    Console(width=140).print(f"\n{name}", *lines, sep="\n", markup=False, highlight=False)

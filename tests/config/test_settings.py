@@ -111,6 +111,11 @@ def test_a_weak_password_is_refused(password: str) -> None:
         ),
         ({"LOG_FORMAT": "xml"}, "Set LOG_FORMAT to json or line"),
         ({"LANE": "fast"}, "Set LANE to courier or plain"),
+        ({"BROKER_URL": "amqp://rabbitmq//"}, "Set LANE=plain, or BROKER_URL to a Redis"),
+        (
+            {"BROKER_URL": "redis://a", "REDIS_URL": "http://a"},
+            "ANGARIUM's REDIS_URL: Begin",
+        ),
         ({"ANGARIUM_ALLOWED_PORTS": "0-99"}, "Write ports as in 443"),
         ({"ANGARIUM_ALLOWED_NETWORKS": "10.0.0.1/8"}, "Write a network as in"),
         ({"ANGARIUM_EGRESS_PROXY": "proxy:3128"}, "Write the egress proxy as"),

@@ -1,9 +1,9 @@
 """What the faults came to, as tables of docs/reliability.md."""
 
-import re
 from collections.abc import Iterable
 
 from tests.processes import ROOT
+from tests.tables import put_table, table_in
 
 PAGE = ROOT / "docs" / "reliability.md"
 HEADS = {
@@ -17,18 +17,11 @@ Row = tuple[str | int | float | None, ...]
 
 
 def write(table: str, rows: Iterable[Row]) -> None:
-    """Put rows into a table of the page, each in the place of the earlier one of its first cells.
-
-    The table stands between two lines that name it.
-    """
+    """Put rows into a table, each in the place of the earlier one of its first cells."""
     rows = list(rows)
     if not rows:
         return
-    between = re.compile(rf"(<!-- {table}: .* -->\n)(.*?)(<!-- end of {table} -->)", re.DOTALL)
-    page = PAGE.read_text()
-    found = between.search(page)
-    assert found, f"docs/reliability.md has no place for the table of {table}"
-    lines = {key_of(line): line for line in found[2].splitlines()[2:]}
+    lines = {key_of(line): line for line in table_in(PAGE, table)[2:]}
     for row in rows:
         line = f"| {' | '.join(map(as_cell, row))} |"
         lines[key_of(line)] = line
@@ -37,8 +30,7 @@ def write(table: str, rows: Iterable[Row]) -> None:
     head = HEADS[table]
     columns = head.count("|") - 1
     rule = f"| --- | --- |{' --: |' * columns}"
-    text = "".join(f"{line}\n" for line in (f"| {head} |", rule, *map(lines.__getitem__, in_order)))
-    PAGE.write_text(page[: found.start(2)] + text + page[found.end(2) :])
+    put_table(PAGE, table, [f"| {head} |", rule, *(lines[key] for key in in_order)])
 
 
 def as_cell(value: str | int | float | None) -> str:

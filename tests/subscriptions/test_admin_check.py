@@ -11,8 +11,8 @@ ADMIN, UNFOLD = "django.contrib.admin.apps.SimpleAdminConfig", "unfold.apps.Basi
     [
         ([], []),
         ([UNFOLD, ADMIN], []),
-        ([ADMIN], ["subscriptions.E006"]),
-        ([ADMIN, UNFOLD], ["subscriptions.E006"]),
+        ([ADMIN], ["subscriptions.E007"]),
+        ([ADMIN, UNFOLD], ["subscriptions.E007"]),
     ],
     ids=["no admin", "unfold before it", "without unfold", "unfold after it"],
 )

@@ -128,7 +128,7 @@ class TestTallies:
         endpoint, tallies = uuid4(), Tallies(REDIS_URL)
         tallies.add({endpoint: Tally(1, 1)}, window=0.1)
         key = f"angarium:circuit:{endpoint.hex}"
-        wait_until(lambda: not tallies.redis.client.exists(key), "the tally to expire")
+        wait_until(lambda: not tallies.client.exists(key), "the tally to expire")
 
 
 class TestSettle:

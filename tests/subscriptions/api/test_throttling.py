@@ -8,7 +8,6 @@ import pytest
 from redis import Redis
 from rest_framework.test import APIClient
 
-from subscriptions.api import throttling
 from subscriptions.api.throttling import Buckets
 from subscriptions.ids import new_id
 from subscriptions.models import ApiKey
@@ -163,7 +162,7 @@ def test_while_redis_is_away_requests_pass_and_one_of_them_finds_out(
 def test_redis_is_asked_again_after_a_while(
     bucket: str, silent: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(throttling, "QUIET_AFTER_FAILURE", 0.0)
+    monkeypatch.setattr(Buckets, "quiet_for", 0.0)
     buckets = Buckets("redis://{}:{}/0".format(*silent.getsockname()))
     for _ in range(2):
         assert buckets.take(bucket, THREE_A_DAY) is None
