@@ -35,6 +35,8 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from kombu.utils.scheduling import round_robin_cycle
 from kombu.utils.uuid import uuid
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +51,13 @@ ACK_BATCH = 100
 
 ACK_DELAY = 0.01
 """Seconds that an acknowledgement waits for others; a crash within them repeats a message."""
+
+PATIENCE = 2.0
+"""Seconds that Redis has to answer: while it says nothing, the event loop stands still.
+
+After that it counts as lost, and the worker's pool sees to what it has in flight. What waits for
+messages reads once there is something to read, and BRPOP waits for one second.
+"""
 
 TURN = 0.005
 """Seconds of delivering after which the event loop gets to its sockets and timers."""
@@ -135,6 +144,8 @@ class BulkQoS(stock.QoS):  # type: ignore[misc]
 
     def ack(self, delivery_tag: str) -> None:
         virtual.QoS.ack(self, delivery_tag)
+        if self.channel.closed:
+            return  # with its connection; the message comes again
         self._acked.append(delivery_tag)
         loop = self.channel.loop
         if loop is None or len(self._acked) >= ACK_BATCH:
@@ -188,6 +199,12 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
     def _commands(self) -> Any:
         # A forked child inherits it, but its pool opens connections of the child's own.
         return self._create_client()
+
+    def _connparams(self, asynchronous: bool = False) -> Any:
+        parameters = super()._connparams(asynchronous)
+        parameters["socket_timeout"] = parameters["socket_timeout"] or PATIENCE
+        parameters["retry"] = Retry(NoBackoff(), retries=0)
+        return parameters
 
     @contextmanager
     def conn_or_acquire(self, client: Any = None) -> Iterator[Any]:

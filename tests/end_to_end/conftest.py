@@ -1,5 +1,6 @@
 """A running system: one worker for a module's tests, and a beat for each test that asks."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from tests import processes
 from tests.api_client import api as api
 from tests.conftest import Queue, install_schedules
 from tests.processes import Process, wait_until
+
+QUICKENED = ((5, 1), (10, 2), (math.inf, 3))
+"""Seconds between two runs of a sweep: at most, and in the tests."""
 
 
 @pytest.fixture(scope="module", params=["plain", "courier"])
@@ -43,10 +47,14 @@ def schedules(transactional_db: None) -> None:
 
 @pytest.fixture
 def quick_schedules(schedules: None) -> None:
-    """The same as an operator may change them: every second."""
-    second, _ = IntervalSchedule.objects.get_or_create(every=1, period="seconds")
-    PeriodicTask.objects.update(interval=second)
-    PeriodicTasks.update_changed()
+    """The same as an operator may change them: some seconds at most, the most frequent each second.
+
+    More would be all that a busy machine does.
+    """
+    for task in PeriodicTask.objects.select_related("interval"):
+        seconds = next(quick for most, quick in QUICKENED if task.interval.every <= most)
+        task.interval, _ = IntervalSchedule.objects.get_or_create(every=seconds, period="seconds")
+        task.save(update_fields=["interval"])
 
 
 @pytest.fixture

@@ -20,8 +20,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def system(
     own_broker: Broker, quick_schedules: None, start_worker: Start, start_beat: Start
 ) -> None:
-    """A worker and a beat on the broker that is to break."""
-    start_worker(REDIS_URL=own_broker.url)
+    """A worker and a beat on the broker that is to break.
+
+    A worker takes some seconds to see that its broker says nothing, and stands still meanwhile.
+    """
+    start_worker(REDIS_URL=own_broker.url, ANGARIUM_TIMEOUT="20")
     start_beat(REDIS_URL=own_broker.url)
 
 

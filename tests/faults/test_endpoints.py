@@ -26,9 +26,16 @@ RELEASED_A_SECOND = 100
 
 
 @pytest.fixture
-def neighbour(receiver: Receiver, lane: str, make_endpoint: MakeEndpoint) -> Ledger:
+def neighbour(receiver: Receiver, lane: str, make_endpoint: MakeEndpoint, enough: Enough) -> Ledger:
     """Another endpoint, with which nothing is wrong."""
-    neighbour = Ledger(receiver, lane, [], type="neighbour.entry", path="/neighbour")
+    neighbour = Ledger(
+        receiver,
+        lane,
+        [],
+        type="neighbour.entry",
+        path="/neighbour",
+        patience=enough(90, 900),
+    )
     make_endpoint("neighbour.*", url=neighbour.url)
     return neighbour
 
@@ -159,7 +166,6 @@ def test_an_endpoint_with_a_rate_gets_that_and_its_neighbour_all_that_there_is(
     neighbour: Ledger,
     start_worker: Start,
 ) -> None:
-    neighbour.patience = ledger.patience
     make_endpoint("ledger.*", url=ledger.url, rate="100/s", burst=100)
     ledger.emit(5_000)
     neighbour.emit(1_000)
