@@ -6,9 +6,9 @@ from django.http import HttpRequest
 
 from deliveries.portal import sessions
 from deliveries.portal.conf import PortalSettings
-from subscriptions.api.throttling import buckets
+from subscriptions.api.throttling import Buckets
 from subscriptions.client_address import address_of, network_of
-from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.conf import part
 from subscriptions.rates import Rate
 
 
@@ -19,5 +19,5 @@ def wait_of(request: HttpRequest) -> int:
     if not rate or not whose:
         return 0
     name = f"portal:{sha256(whose.encode()).hexdigest()}"
-    allowance = buckets(part(SubscriptionSettings).redis_url).take(name, Rate.parse(rate))
+    allowance = Buckets.here().take(name, Rate.parse(rate))
     return 0 if allowance is None else allowance.wait
