@@ -11,7 +11,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from redis import Redis, RedisError
+from kombu import Connection
+from kombu.exceptions import OperationalError
+from redis import RedisError
+
+from subscriptions.redis_address import InvalidRedisUrl, RedisAddress
 
 PATIENCE = 60.0
 """Seconds since the last sign of life: a long sweep may hold a worker up for some of them."""
@@ -20,7 +24,10 @@ BROKER_PATIENCE = 2.0
 """Seconds that the broker has to answer."""
 
 VARIABLE = "ANGARIUM_HEARTBEAT_DIRECTORY"
-BROKER_VARIABLE = "REDIS_URL"
+BROKER_VARIABLES = ("BROKER_URL", "REDIS_URL")
+"""The first that is set says where the broker is."""
+
+AMQP = ("amqp://", "amqps://")
 
 
 def touch(directory: str, kind: str) -> None:
@@ -38,15 +45,19 @@ def silence(directory: str, kind: str) -> float:
 
 
 def broker_is_away() -> bool:
-    """Whether there is a broker on Redis, as far as the environment says, that does not answer."""
-    url = os.environ.get(BROKER_VARIABLE, "")
-    if not url.startswith(("redis://", "rediss://")):
+    """Whether there is a broker, as far as the environment says, that does not answer."""
+    url = next(filter(None, map(os.environ.get, BROKER_VARIABLES)), "")
+    try:
+        if url.startswith(AMQP):
+            with Connection(url, connect_timeout=BROKER_PATIENCE) as broker:
+                broker.connect()
+        elif url:
+            RedisAddress.parse(url).client(patience=BROKER_PATIENCE).ping()
+    except InvalidRedisUrl:
         return False
-    timeouts = {"socket_timeout": BROKER_PATIENCE, "socket_connect_timeout": BROKER_PATIENCE}
-    with suppress(RedisError), Redis.from_url(url, **timeouts) as redis:
-        redis.ping()
-        return False
-    return True
+    except (RedisError, OSError, OperationalError):
+        return True
+    return False
 
 
 def main(kind: str) -> str | None:

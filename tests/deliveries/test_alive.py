@@ -24,22 +24,34 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Silent:
     before = time.time() - 120
     os.utime(tmp_path / "worker", (before, before))
 
-    def check(broker: str) -> str | None:
-        monkeypatch.setenv(alive.BROKER_VARIABLE, broker)
+    def check(redis_url: str, **environment: str) -> str | None:
+        for name, value in {"BROKER_URL": "", "REDIS_URL": redis_url, **environment}.items():
+            monkeypatch.setenv(name, value)
         return alive.main("worker")
 
     return check
 
 
-@pytest.mark.parametrize("broker", [settings.REDIS_URL, "", "amqp://127.0.0.1:1"])
+@pytest.mark.parametrize("broker", [settings.REDIS_URL, "", "nonsense"])
 def test_one_that_is_silent_hangs(silent: Silent, broker: str) -> None:
     assert silent(broker) == "The worker gave no sign of life for 120 s."
 
 
-def test_one_whose_broker_is_away_waits_for_it(silent: Silent) -> None:
+@pytest.mark.parametrize(
+    "broker", ["redis://{}/0", "rediss://{}/0", "sentinel://{}/0?master=primary", "amqp://{}//"]
+)
+def test_one_whose_broker_is_away_waits_for_it(silent: Silent, broker: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    assert silent(f"redis://127.0.0.1:{port}/0") is None
+    assert silent(broker.format(f"127.0.0.1:{port}")) is None
+
+
+def test_the_broker_may_be_another_than_the_redis_of_the_rest(silent: Silent) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    away = f"redis://127.0.0.1:{port}/0"
+    assert silent(settings.REDIS_URL, BROKER_URL=away) is None
+    assert silent(away, BROKER_URL=settings.REDIS_URL) is not None
 
 
 def test_so_does_one_whose_broker_says_nothing(
