@@ -32,7 +32,9 @@ def silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Silent:
     return check
 
 
-@pytest.mark.parametrize("broker", [settings.REDIS_URL, "", "nonsense"])
+@pytest.mark.parametrize(
+    "broker", [settings.REDIS_URL, "", "nonsense"], ids=["there", "not named", "nonsense"]
+)
 def test_one_that_is_silent_hangs(silent: Silent, broker: str) -> None:
     assert silent(broker) == "The worker gave no sign of life for 120 s."
 
