@@ -15,7 +15,7 @@ BIN := .venv/bin
 AUDIT := .venv/audit
 ARGS ?=
 # Tests of real processes wait more than they work.
-WORKERS ?= 4
+WORKERS ?= 3
 
 .PHONY: demo test test-browser pictures test-faults bench bench-scaling bench-retention bench-admin profile docs check audit format lock clean
 

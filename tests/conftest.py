@@ -8,6 +8,9 @@ from typing import Any
 import pytest
 from django.apps import apps
 from django.conf import LazySettings
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
+from django.dispatch import receiver as on_signal
 from django.test import override_settings
 
 from config.celery import app
@@ -49,6 +52,17 @@ def quick_passwords() -> Iterator[None]:
     """Hundreds of tests log in; only a guess is to take long."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+@on_signal(connection_created)
+def be_patient(connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Of a test that empties the tables and a worker that is at work still, the worker gives way.
+
+    It is whoever first looks that PostgreSQL has lose a deadlock; and a worker tries again.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET deadlock_timeout = '10s'")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -73,6 +73,8 @@ class Process:
                 self.child.wait(patience)
             except subprocess.TimeoutExpired:
                 self.kill()
+        with suppress(ProcessLookupError):
+            self.send(signal.SIGKILL)  # to a child that has outlived its parent
 
 
 @contextmanager

@@ -41,6 +41,7 @@ def run(live_server: LiveServer, key: str, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("ANGARIUM_URL", live_server.url)
     monkeypatch.setenv("ANGARIUM_KEY", key)
+    monkeypatch.delenv("COLUMNS", raising=False)
     return lambda *arguments, **options: CliRunner().invoke(main, list(arguments), **options)
 
 

@@ -33,6 +33,7 @@ from subscriptions.models import (
 from tests.api_client import api as api
 from tests.api_client import client_of, faults
 from tests.conftest import Configure
+from tests.seeding import seed
 from tests.subscriptions.test_admin import act, ask, page_of
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
@@ -228,8 +229,8 @@ def test_it_goes_in_chunks_and_on_from_where_a_process_left_it(
 
 
 def test_deliveries_are_found_through_their_endpoints_index(doomed: Subscriber) -> None:
+    seed(5_000)
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(
             f"EXPLAIN {erasing.DELIVERIES}", {"subscriber": to_uuid(doomed.pk), "limit": 500}
         )
