@@ -229,7 +229,7 @@ def test_it_goes_in_chunks_and_on_from_where_a_process_left_it(
 
 
 def test_deliveries_are_found_through_their_endpoints_index(doomed: Subscriber) -> None:
-    seed(5_000)
+    seed(50_000)
     with connection.cursor() as cursor:
         cursor.execute(
             f"EXPLAIN {erasing.DELIVERIES}", {"subscriber": to_uuid(doomed.pk), "limit": 500}
