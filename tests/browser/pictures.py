@@ -13,6 +13,8 @@ from tests.processes import ROOT
 
 DOCS = ROOT / "docs"
 PICTURES = DOCS / "pictures"
+HIGHEST = 1900
+"""Pixels of a page that are shown: what is further down is more of the same."""
 COLOURS = 128
 """As many as text on a page needs, its smooth edges included."""
 
@@ -26,7 +28,8 @@ def shown() -> set[str]:
 def keep(picture: Path) -> None:
     """Write a picture into the docs, small."""
     with Image.open(picture) as full:
-        few = full.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        upper = full.crop((0, 0, full.width, min(full.height, HIGHEST)))
+        few = upper.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
         few.save(PICTURES / picture.name, optimize=True)
 
 
