@@ -100,10 +100,11 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
     ledger.answer(slowly(enough(100, 10) / 1000))
     make_endpoint("ledger.*", url=f"http://127.0.0.1:{road.port}{ledger.path}")
     road.cut()
-    # Each of them is tried once a minute, for which the plain lane is too slow.
+    # Each of them is tried every four minutes, for which the plain lane is too slow.
     ledger.emit(enough(200, 50_000 if ledger.lane == "courier" else 5_000))
     start_worker(
-        ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 60))] * 100),
+        # Longer than the first attempts take, or those would wait for ever behind the second ones.
+        ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 240))] * 100),
         ANGARIUM_RETRY_COUNTDOWN_MAX="0",
         # Messages of a long queue are late, not lost.
         ANGARIUM_LOST_AFTER=str(enough(2, 30)),
@@ -170,9 +171,9 @@ def test_an_endpoint_with_a_rate_gets_that_and_its_neighbour_all_that_there_is(
     make_endpoint("ledger.*", url=ledger.url, rate="100/s", burst=100)
     ledger.emit(5_000)
     neighbour.emit(1_000)
-    start_worker()
-    start_worker()
     ledger.broken()
+    for _ in range(2):
+        start_worker(ANGARIUM_LEASE_MARGIN="15")  # some wait for a turn while it runs
     neighbour.close("beside an endpoint with a rate")
     if ledger.lane == "courier":
         assert ledger.under_way()
