@@ -124,7 +124,7 @@ class Seeded:
 
 
 def seed(deliveries: int, days: float = DAYS) -> Seeded:
-    """Make so many deliveries, and all that belongs to them, and have PostgreSQL look at it."""
+    """Make so many deliveries, and all that belongs to them; PostgreSQL has no statistics yet."""
     subscribers = Subscriber.objects.bulk_create(
         Subscriber(name=f"Subscriber {n}")
         for n in range(max(FAILING, deliveries // PER_SUBSCRIBER))

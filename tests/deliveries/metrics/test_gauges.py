@@ -129,7 +129,7 @@ def test_a_look_reads_no_whole_table_though_the_statistics_say_that_all_of_it_is
         )
         cursor.execute("ANALYZE deliveries_delivery, deliveries_event, deliveries_deadletter")
         for statement in (status.UNDER_WAY, status.FAN_OUTS, status.DEAD_LETTERS):
-            asked = {"exact": status.EXACT, "reasons": DeadLetter.Reason.values}
+            asked = {"exact": 1_000, "reasons": DeadLetter.Reason.values}
             cursor.execute(f"EXPLAIN {statement}", asked)
             plan = "\n".join(line for (line,) in cursor.fetchall())
             assert "Seq Scan on deliveries_delivery" not in plan
