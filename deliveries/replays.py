@@ -23,6 +23,7 @@ from deliveries.models import DeadLetter, Replay
 from deliveries.operations import send_again
 from deliveries.replay_selection import Chunk, find
 from subscriptions.conf import part
+from subscriptions.dropping import drop_some
 from subscriptions.filtering import note_failures
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import from_uuid, to_uuid
@@ -177,11 +178,7 @@ def cancel_orphans(limit: int) -> list[str]:
 
 def drop_ended_before(moment: datetime, limit: int) -> int:
     """Delete some of those that ended earlier. Returns how many."""
-    old = Replay.objects.filter(ended_at__lt=moment).order_by("pk")
-    with transaction.atomic():
-        ids = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
-        dropped, _ = Replay.objects.filter(pk__in=list(ids)).delete()
-    return dropped
+    return drop_some(Replay.objects.filter(ended_at__lt=moment).order_by("pk"), limit)
 
 
 def _take(replay: Replay, room: int) -> float | None:

@@ -10,10 +10,11 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models.functions import Coalesce, Now, NullIf
 
 from subscriptions.attribution import Actor, ActorKind
+from subscriptions.dropping import drop_some
 from subscriptions.hidden_characters import shown
 from subscriptions.ids import IdField, lowest_uuid_at
 
@@ -41,11 +42,7 @@ class HistoryManager(models.Manager["HistoryEntry"]):
 
     def drop_before(self, moment: datetime, limit: int) -> int:
         """Delete some of the entries that are older. Returns how many."""
-        old = self.filter(pk__lt=lowest_uuid_at(moment)).order_by("pk")
-        with transaction.atomic():
-            ids = old.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
-            dropped, _ = self.filter(pk__in=list(ids)).delete()
-        return dropped
+        return drop_some(self.filter(pk__lt=lowest_uuid_at(moment)).order_by("pk"), limit)
 
 
 class HistoryEntry(models.Model):

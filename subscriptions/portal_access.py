@@ -12,6 +12,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from subscriptions.dropping import drop_some
 from subscriptions.ids import IdField, new_id
 
 if TYPE_CHECKING:
@@ -36,11 +37,7 @@ class PortalSessionQuerySet(models.QuerySet["PortalSession"]):
 
     def drop_expired(self, limit: int) -> int:
         """Delete some of those that are over. Returns how many."""
-        expired = self.filter(expires_at__lte=Now()).order_by("expires_at")
-        with transaction.atomic():
-            ids = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
-            dropped, _ = self.filter(pk__in=list(ids)).delete()
-        return dropped
+        return drop_some(self.filter(expires_at__lte=Now()).order_by("expires_at"), limit)
 
     def enter(self, link: str, *, link_age: float, session_age: float) -> "PortalSession":
         """Open the session that a link is for. The ages are in seconds. Raises LinkRefused."""

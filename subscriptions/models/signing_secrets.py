@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from subscriptions import encryption
 from subscriptions.conf import SubscriptionSettings, part
+from subscriptions.dropping import drop_some
 from subscriptions.ids import IdField
 from subscriptions.models.endpoints import Endpoint
 from webhooks.confidential import Confidential
@@ -47,11 +48,7 @@ class SigningSecretManager(models.Manager["SigningSecret"]):
 
     def drop_expired(self, limit: int) -> int:
         """Delete some of those that sign no longer. Returns how many."""
-        expired = self.filter(expires_at__lte=Now()).order_by("expires_at")
-        with transaction.atomic():
-            ids = expired.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit]
-            dropped, _ = self.filter(pk__in=list(ids)).delete()
-        return dropped
+        return drop_some(self.filter(expires_at__lte=Now()).order_by("expires_at"), limit)
 
     def live(self) -> models.QuerySet["SigningSecret"]:
         """Those that sign now."""

@@ -17,8 +17,9 @@ from rich.console import Console
 from rich.table import Table
 
 from config.embedded import valkey
-from tests.bench.partitions import database, write
+from tests.bench.partitions import database
 from tests.processes import ROOT
+from tests.tables import put_table
 
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = ("page", "statements", "rows read", "ms")
@@ -79,7 +80,7 @@ def main() -> int:
         shown.add_row(*one.cells)
     Console(width=110).print(shown)
     if options.write:
-        write(PAGE, lines(measured), "lists")
+        put_table(PAGE, "lists", lines(measured))
     sys.stdout.write(json.dumps([asdict(one) for one in measured]) + "\n")
     return 0
 

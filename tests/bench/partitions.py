@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from config.embedded import postgresql
+from tests.tables import put_table
 
 PAGE = Path(__file__).parents[2] / "docs" / "retention.md"
 DAYS = 10
@@ -351,13 +352,6 @@ def lines(results: dict[str, dict[str, float]], rows: int) -> list[str]:
     return written
 
 
-def write(page: Path, table: list[str], name: str = "figures") -> None:
-    """Put the table in place of the one before, between two lines that have its name."""
-    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->\n"
-    before, rest = page.read_text().split(start)
-    page.write_text(before + start + "\n".join(table) + f"\n{end}" + rest.split(end)[1])
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-retention", description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000, help="events in each layout")
@@ -370,7 +364,7 @@ def main() -> int:
         shown.add_row(meaning, *(form.format(results[name][figure]) for name in LAYOUTS))
     Console(width=110).print(shown)
     if options.write:
-        write(PAGE, lines(results, options.rows))
+        put_table(PAGE, "figures", lines(results, options.rows))
     sys.stdout.write(json.dumps(results) + "\n")
     return 0
 
