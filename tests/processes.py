@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,6 +11,7 @@ from urllib.parse import urlsplit
 from django.db import connection
 
 from config.embedded import free_port
+from tests import forking
 
 ROOT = Path(__file__).parent.parent
 
@@ -36,42 +35,47 @@ class Process:
 
     def __init__(self, log: Path, *arguments: str, environment: Mapping[str, str]) -> None:
         self.log = log
-        with log.open("ab") as output:
-            self.child = subprocess.Popen(
-                [sys.executable, "-m", *arguments],
-                cwd=ROOT,
-                env={**os.environ, "DATABASE_URL": database_url(), **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.command = " ".join(arguments)
+        environment = {**os.environ, "DATABASE_URL": database_url(), **environment}
+        self.child = forking.start(*arguments, environment=environment, log=log)
+
+    @property
+    def pid(self) -> int:
+        assert self.child.pid is not None
+        return self.child.pid
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, as of `subprocess`: None while it runs, negative where killed."""
+        return self.child.exitcode
 
     def wait_until_it_says(self, words: str, patience: float = 60) -> None:
         for_what = f"{words!r} in {self.log}"
-        wait_until(
-            lambda: words in self.text() or self.child.poll() is not None, for_what, patience
-        )
-        assert words in self.text(), f"{self.child.args} ended early:\n{self.text()[-4000:]}"
+        wait_until(lambda: words in self.text() or self.status is not None, for_what, patience)
+        assert words in self.text(), f"{self.command} ended early:\n{self.text()[-4000:]}"
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
 
     def send(self, number: signal.Signals) -> None:
-        os.killpg(self.child.pid, number)
+        os.killpg(self.pid, number)
+
+    def wait(self, patience: float | None = None) -> int | None:
+        """Its exit status once it has ended; None where it outlasts the patience."""
+        self.child.join(patience)
+        return self.status
 
     def kill(self) -> None:
         """End the whole group at once, as a power cut would."""
-        if self.child.poll() is None:
+        if self.status is None:
             self.send(signal.SIGKILL)
-        self.child.wait()
+        self.wait()
 
     def stop(self, patience: float = 20) -> None:
         """Ask the process to end, and see to it that its group is gone."""
-        if self.child.poll() is None:
+        if self.status is None:
             self.child.terminate()
-            try:
-                self.child.wait(patience)
-            except subprocess.TimeoutExpired:
+            if self.wait(patience) is None:
                 self.kill()
         with suppress(ProcessLookupError):
             self.send(signal.SIGKILL)  # to a child that has outlived its parent

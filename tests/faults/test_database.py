@@ -38,8 +38,8 @@ def test_a_database_that_restarts_loses_nothing(
     assert slow_ledger.under_way()
     how = {"fast": "is restarted", "immediate": "crashes and recovers"}[mode]
     slow_ledger.close(f"PostgreSQL {how}")
-    assert worker.child.poll() is None
-    assert beat.child.poll() is None
+    assert worker.status is None
+    assert beat.status is None
 
 
 @pytest.mark.long

@@ -62,7 +62,7 @@ class Course:
 
 
 def sample_of(process: Process) -> Sample:
-    parent = psutil.Process(process.child.pid)
+    parent = psutil.Process(process.pid)
     family = [parent, *parent.children(recursive=True)]
     return Sample(
         time.monotonic(),

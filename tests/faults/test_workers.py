@@ -110,7 +110,7 @@ def test_a_deploy_in_the_middle_of_retries_loses_and_doubles_nothing(
     for worker in old:
         start_worker()
         worker.stop(patience=60)
-        assert worker.child.returncode == 0
+        assert worker.status == 0
     balance = ledger.close("a deploy in the middle of retries: workers replaced by SIGTERM")
     assert balance.doubled == 0
 

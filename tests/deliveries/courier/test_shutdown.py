@@ -31,7 +31,7 @@ def test_a_worker_told_to_end_lets_its_deliveries_end_first(
         worker.send(signal.SIGTERM)
         worker.wait_until_it_says("Warm shutdown")
         turnstile.open()
-        assert worker.child.wait(30) == 0
+        assert worker.wait(30) == 0
     assert all_delivered()
     assert messages_left() == (0, 0)
 
@@ -48,7 +48,7 @@ def test_what_outlasts_the_grace_goes_back_with_its_message_and_the_next_worker_
             ring(delivery)
         wait_until(lambda: turnstile.inside == 3, "the deliveries to be in flight")
         worker.send(signal.SIGTERM)
-        assert worker.child.wait(30) == 0
+        assert worker.wait(30) == 0
     assert "3 deliveries did not end in time" in worker.text()
     waiting = Delivery.objects.filter(state="waiting", attempt_number=0)
     assert waiting.count() == 3
@@ -86,5 +86,5 @@ def test_a_worker_that_ends_without_its_broker_records_what_was_in_flight(
                 worker.send(signal.SIGTERM)
                 worker.wait_until_it_says("Warm shutdown")
             turnstile.open()
-            worker.child.wait(30)
+            worker.wait(30)
     assert states() == {delivery: "delivered"}
