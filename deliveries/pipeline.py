@@ -95,7 +95,7 @@ RECORD = """
     WITH result AS (
         SELECT * FROM json_to_recordset(%(results)s) AS result (
             id uuid, number int, state text, wait float8, outcome text, status int, duration int,
-            dns int, connect int, tls int, first_byte int, error text, body text,
+            dns int, connect int, tls int, first_byte int, error text, body text, headers text,
             reason text, dead_id uuid)
     ), held AS (
         SELECT id, state, attempt_number FROM deliveries_delivery
@@ -117,9 +117,9 @@ RECORD = """
     ), attempted AS (
         INSERT INTO deliveries_attempt
                (delivery_id, number, outcome, status, duration_ms, dns_ms, connect_ms, tls_ms,
-                first_byte_ms, error, response_body, ended_at)
+                first_byte_ms, error, response_body, response_headers, ended_at)
         SELECT id, number, outcome, status, duration, dns, connect, tls,
-               first_byte, error, body, now() FROM recorded
+               first_byte, error, body, headers, now() FROM recorded
     ), buried AS (
         INSERT INTO deliveries_deadletter
                (id, delivery_id, reason, last_error, died_at, resolution)
@@ -292,6 +292,7 @@ def record(results: Sequence[tuple[Lease, Outcome]]) -> dict[UUID, float]:
             "first_byte": outcome.timings.first_byte,
             "error": outcome.error,
             "body": outcome.response_body,
+            "headers": outcome.response_headers,
             "reason": verdict.reason and verdict.reason.value,
             "dead_id": str(uuid7()) if verdict.reason else None,
         }

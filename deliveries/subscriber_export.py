@@ -53,7 +53,7 @@ DELIVERY = [
 ]
 ATTEMPT = [
     *["delivery", "number", "outcome", "status", "duration_ms", "error", "response_body"],
-    *["dns_ms", "connect_ms", "tls_ms", "first_byte_ms", "ended_at"],
+    *["response_headers", "dns_ms", "connect_ms", "tls_ms", "first_byte_ms", "ended_at"],
 ]
 DEAD_LETTER = [
     *["id", "delivery", "reason", "last_error", "died_at", "resolution", "resolved_at"],

@@ -54,6 +54,7 @@ class Attempt(TypedDict):
     first_byte_ms: int | None
     error: str
     response_body: str
+    response_headers: str
     ended_at: str
 
 

@@ -48,6 +48,7 @@ class Exchange:
     error: str
     headers: Sequence[tuple[str, str]]
     steps: Sequence[Step]
+    response_headers: Sequence[tuple[str, str]]
     response: SafeString | str
 
 
@@ -91,8 +92,15 @@ def _exchange(attempt: Attempt, headers: Sequence[tuple[str, str]]) -> Exchange:
         error=shown(attempt.error),
         headers=[*headers, ("webhook-timestamp", f"about {began.timestamp():.0f}")],
         steps=[*_steps(attempt)],
+        response_headers=[*_named(attempt.response_headers)],
         response=json_tree(attempt.response_body) if attempt.response_body else "",
     )
+
+
+def _named(headers: str) -> Iterator[tuple[str, str]]:
+    for line in headers.splitlines():
+        name, _, value = line.partition(": ")
+        yield shown(name), shown(value)
 
 
 def _steps(attempt: Attempt) -> Iterator[Step]:

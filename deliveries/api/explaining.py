@@ -87,6 +87,7 @@ EXAMPLE = {
                 "first_byte_ms": 199,
                 "error": "answered 503 Service Unavailable",
                 "response_body": "",
+                "response_headers": "Server: nginx\nContent-Length: 0",
                 "ended_at": "2026-07-01T12:00:00.3Z",
             },
             "dead_letter": None,

@@ -198,6 +198,7 @@ class AttemptSerializer(serializers.ModelSerializer[Attempt]):
             "first_byte_ms",
             "error",
             "response_body",
+            "response_headers",
             "ended_at",
         ]
         read_only_fields = fields

@@ -23,6 +23,12 @@ class Attempt(models.Model):
     )
     error = models.TextField(blank=True)
     response_body = models.TextField(blank=True, help_text="Its first 4 KiB.")
+    response_headers = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="A line for each, the first 2 KiB of them; none on success.",
+    )
     ended_at = models.DateTimeField()
 
     class Meta:

@@ -20,7 +20,13 @@ pytestmark = pytest.mark.django_db
 
 DELIVERED = Outcome(kind=OutcomeKind.DELIVERED, status=200, duration_ms=7, response_body="ok")
 TIMED = replace(DELIVERED, timings=Timings(dns=1, connect=2, tls=3, first_byte=4))
-FAILED = Outcome(kind=OutcomeKind.REJECTED, status=500, duration_ms=9, error="answered 500")
+FAILED = Outcome(
+    kind=OutcomeKind.REJECTED,
+    status=500,
+    duration_ms=9,
+    response_headers="Server: gate",
+    error="answered 500",
+)
 GONE = Outcome(kind=OutcomeKind.REJECTED, status=410, error="answered 410")
 
 
@@ -155,7 +161,8 @@ class TestRecord:
         delivery.refresh_from_db()
         assert delivery.state == "waiting"
         assert delivery.rung_at == delivery.next_attempt_at
-        assert Attempt.objects.get().error == "answered 500"
+        attempt = Attempt.objects.get()
+        assert (attempt.error, attempt.response_headers) == ("answered 500", "Server: gate")
 
     def test_a_longer_wait_is_parked_in_the_row(self, make_delivery: MakeDelivery) -> None:
         delivery = make_delivery(attempt_number=1)

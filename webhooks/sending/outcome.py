@@ -1,7 +1,7 @@
 """What every sender takes and gives: one request out, one outcome back."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -11,6 +11,8 @@ from http.client import responses
 from webhooks.sending.credentials import Credentials
 
 MAX_ERROR_LENGTH = 300
+KEPT_HEADERS = 2 * 1024
+"""Characters kept of a response's headers in the outcome."""
 THROTTLING = frozenset({429, 502, 504})
 """Statuses by which an endpoint, or what stands before it, asks for less (Standard Webhooks)."""
 MAX_RETRY_AFTER = 30 * 24 * 3600.0
@@ -94,6 +96,8 @@ class Outcome:
     status: int | None = None
     duration_ms: int = 0
     response_body: str = field(default="", repr=False)
+    response_headers: str = field(default="", repr=False)
+    """A line for each, as it came; none on success."""
     retry_after: float | None = None
     error: str = ""
     timings: Timings = NOT_TIMED
@@ -148,20 +152,27 @@ def answered(
     status: int,
     *,
     body: bytes,
+    headers: Iterable[str],
     retry_after: str | None,
     duration_ms: int,
     now: datetime,
     timings: Timings = NOT_TIMED,
 ) -> Outcome:
-    """The outcome of an exchange whose response had a status; `body` is what is kept of it."""
+    """The outcome of an exchange whose response had a status; `body` is what is kept of it.
+
+    `headers` are "name: value". They are read only where the response is no success: there they
+    tell who refused, the endpoint or what stands before it.
+    """
     kind = kind_of(status)
+    delivered = kind is OutcomeKind.DELIVERED
     return Outcome(
         kind=kind,
         status=status,
         duration_ms=duration_ms,
         response_body=body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        response_headers="" if delivered else _kept(headers),
         retry_after=parse_retry_after(retry_after, now),
-        error="" if kind is OutcomeKind.DELIVERED else _describe(status, kind),
+        error="" if delivered else _describe(status, kind),
         timings=timings,
     )
 
@@ -179,7 +190,10 @@ def redacted(outcome: Outcome, secrets: tuple[str, ...]) -> Outcome:
     The beginning of one, where the body was cut off, is blotted out as well.
     """
     body = blotted(outcome.response_body, secrets)
-    return outcome if body == outcome.response_body else replace(outcome, response_body=body)
+    headers = blotted(outcome.response_headers, secrets)
+    if (body, headers) == (outcome.response_body, outcome.response_headers):
+        return outcome
+    return replace(outcome, response_body=body, response_headers=headers)
 
 
 def blotted(text: str, secrets: tuple[str, ...]) -> str:
@@ -202,6 +216,13 @@ def _without_beginning(body: str, secret: str) -> str:
 def _describe(status: int, kind: OutcomeKind) -> str:
     answer = f"answered {status} {responses.get(status, '')}".rstrip()
     return f"{answer}, which is not followed" if kind is OutcomeKind.REDIRECTED else answer
+
+
+def _kept(headers: Iterable[str]) -> str:
+    """A line for each, but for cookies, which are the endpoint's own secrets."""
+    lines = (" ".join(header.split()) for header in headers)
+    kept = "\n".join(line for line in lines if not line.lower().startswith("set-cookie"))
+    return kept[:KEPT_HEADERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def one_line(text: str) -> str:

@@ -146,6 +146,7 @@ class RequestsSender:
         outcome = answered(
             response.status_code,
             body=body,
+            headers=(f"{name}: {value}" for name, value in response.raw.headers.iteritems()),
             retry_after=response.headers.get("retry-after"),
             **taken(),
             now=datetime.now(UTC),

@@ -92,6 +92,7 @@ class Transfer:
         "_connect_timeout",
         "_dns_ms",
         "_fault",
+        "_head",
         "_head_bytes",
         "_head_complete",
         "_interim",
@@ -179,6 +180,7 @@ class Transfer:
         self._tunnelled = False
         self._refused = ""
         self._fault = ""
+        self._head: list[bytes] = []
         self._head_bytes = 0
         self._head_complete = False
         self._interim = False
@@ -237,6 +239,7 @@ class Transfer:
             outcome = answered(
                 status,
                 body=self._body,
+                headers=(line.decode("latin-1") for line in self._head),
                 retry_after=self._retry_after,
                 duration_ms=self._elapsed_ms(),
                 timings=self._timings(),
@@ -384,6 +387,7 @@ class Transfer:
         if self._at_proxy:
             self._leave_proxy(line)
         elif line[:5] == b"HTTP/":
+            self._head.clear()  # of an interim response
             status = line.partition(b" ")[2]
             self._interim = status[:1] == b"1"
             if status[:3] == b"101":
@@ -394,8 +398,10 @@ class Transfer:
                 return -1
         elif line == b"\r\n" or line == b"\n":
             self._head_complete = not self._interim
-        elif line[:12].lower() == b"retry-after:":
-            self._retry_after = line[12:].strip().decode("latin-1")
+        else:
+            self._head.append(line)
+            if line[:12].lower() == b"retry-after:":
+                self._retry_after = line[12:].strip().decode("latin-1")
         return None
 
     def _leave_proxy(self, line: bytes) -> None:

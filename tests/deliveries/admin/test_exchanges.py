@@ -46,7 +46,13 @@ def test_each_attempt_has_its_request_beside_its_response(
     delivery = event.deliveries.get()
     ended = timezone.now()
     attempt(delivery, 1, outcome="timed_out", status=None, error=HOSTILE, ended_at=ended)
-    attempt(delivery, 2, response_body='{"detail": "closed"}', ended_at=ended)
+    attempt(
+        delivery,
+        2,
+        response_headers="Server: gate\u202e\nRetry-After: 60",
+        response_body='{"detail": "closed"}',
+        ended_at=ended,
+    )
     page = admin_client.get(page_of(delivery)).content.decode()
     assert re.findall(r"<strong>Attempt (\d)</strong>", page) == ["2", "1"]
     assert page.count("POST https://example.com/hook") == 2
@@ -55,6 +61,8 @@ def test_each_attempt_has_its_request_beside_its_response(
         assert shown in page
     assert page.count("<dt>note</dt>") == 1
     assert page.count("The same body") == 1
+    for name, value in (("Server", r"gate\u202e"), ("Retry-After", "60")):
+        assert f'<th scope="row">{name}</th><td>{value}</td>' in page
     assert '<code class="str">&quot;closed&quot;</code>' in page
     for secret in (HOSTILE, "isfahan", "sesame", "whsec_"):
         assert secret not in page

@@ -33,6 +33,7 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
 ) -> None:
     delivery = make_delivery(state="delivered", attempt_number=2, ended_at=timezone.now())
     failed = attempt(delivery, 1, outcome="rejected", status=500, error="It answered 500.")
+    failed.response_headers = "Server: gate"
     failed.dns_ms, failed.connect_ms, failed.tls_ms, failed.first_byte_ms = 3, 1, 4, 2
     arrived = attempt(delivery, 2, status=204, response_body="<ok>", first_byte_ms=11)
     Attempt.objects.bulk_create([failed, arrived])
@@ -64,6 +65,7 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
             "first_byte_ms": 11,
             "error": "",
             "response_body": "<ok>",
+            "response_headers": "",
             "ended_at": written(arrived.ended_at),
         },
         {
@@ -77,6 +79,7 @@ def test_a_delivery_is_shown_with_the_attempts_at_it(
             "first_byte_ms": 2,
             "error": "It answered 500.",
             "response_body": "",
+            "response_headers": "Server: gate",
             "ended_at": written(failed.ended_at),
         },
     ]

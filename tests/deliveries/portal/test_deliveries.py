@@ -96,12 +96,14 @@ def test_a_page_shows_the_event_and_each_attempt(
         duration_ms=84,
         error="answered 503 \u202e",
         response_body='{"detail": "<b>the loom</b>"}',
+        response_headers="Server: <b>gate</b>\u202e",
         ended_at=timezone.now(),
     )
     page = visitor.says(f"deliveries/{delivery.pk}/")
     assert r"Attempt 1: answered 503 \u202e." in page
     assert "It waits for its next attempt." in page
     assert "&lt;b&gt;the loom&lt;/b&gt;" in page
+    assert r"Server: &lt;b&gt;gate&lt;/b&gt;\u202e" in page
     assert "&quot;n&quot;: 1" in page
     assert delivery.event_id in page
 

@@ -237,6 +237,25 @@ class TestHead:
             assert send(receiver.url()).kind is OutcomeKind.DELIVERED
 
 
+class TestHeaders:
+    def test_they_are_kept_where_the_response_is_no_success(self, send: Send) -> None:
+        headers = (
+            b"Server: gate/7\r\nX-Seen:  twice \r\nX-Seen: once\r\nX-Nom: \xe9t\xe9\r\n"
+            b"Set-Cookie: session=sesame\r\nContent-Length: 0\r\n\r\n"
+        )
+        early = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n\r\n"
+        kept = "Server: gate/7\nX-Seen: twice\nX-Seen: once\nX-Nom: \xe9t\xe9\nContent-Length: 0"
+        for status, what in (("503 Busy", kept), ("302 Found", kept), ("200 OK", "")):
+            answer = early + b"HTTP/1.1 %b\r\n" % status.encode() + headers
+            with HostileReceiver(saying(answer)) as receiver:
+                assert send(receiver.url()).response_headers == what
+
+    def test_of_many_the_first_are_kept(self, send: Send) -> None:
+        answer = b"HTTP/1.1 500 No\r\nX-Long: " + b"x" * 5000 + b"\r\nContent-Length: 0\r\n\r\n"
+        with HostileReceiver(saying(answer)) as receiver:
+            assert send(receiver.url()).response_headers == ("X-Long: " + "x" * 5000)[:2048]
+
+
 class TestBody:
     def test_the_beginning_is_kept(self, send: Send) -> None:
         with HostileReceiver(saying(answer(500, b"x" * 10_000))) as receiver:

@@ -82,6 +82,12 @@ class TestHeaders:
         assert "x-mode: test" in outcome.response_body  # too short to be one
         assert "sesame" not in outcome.response_body
 
+    def test_headers_that_repeat_them_are_kept_without_them(self, send: Send) -> None:
+        head = b"HTTP/1.1 500 No\r\nX-Echo: the key is open sesame\r\nContent-Length: 0\r\n\r\n"
+        with HostileReceiver(saying(head)) as receiver:
+            outcome = send(receiver.url(), credentials=Credentials(secrets=("open sesame",)))
+        assert outcome.response_headers == "X-Echo: the key is [secret]\nContent-Length: 0"
+
     def test_one_that_is_cut_off_at_the_end_is_blotted_out_as_well(self, send: Send) -> None:
         with HostileReceiver(saying(answer(200, b"x" * 4086 + b"open sesame"))) as receiver:
             outcome = send(receiver.url(), credentials=Credentials(secrets=("open sesame",)))

@@ -59,15 +59,22 @@ def test_an_endpoint_is_blamed_for_its_own_faults_only(kind: OutcomeKind, blamed
     ],
 )
 def test_the_error_tells_the_status(status: int, error: str) -> None:
-    outcome = answered(status, body=b"", retry_after=None, duration_ms=1, now=NOW)
+    outcome = answered(status, body=b"", headers=(), retry_after=None, duration_ms=1, now=NOW)
     assert outcome.error == error
 
 
 @given(st.binary(max_size=200))
 def test_any_body_can_be_stored(body: bytes) -> None:
-    outcome = answered(200, body=body, retry_after=None, duration_ms=1, now=NOW)
+    outcome = answered(200, body=body, headers=(), retry_after=None, duration_ms=1, now=NOW)
     assert "\0" not in outcome.response_body
     outcome.response_body.encode()
+
+
+@given(st.lists(st.binary(max_size=200).map(lambda header: header.decode("latin-1"))))
+def test_any_headers_become_storable_lines(headers: list[str]) -> None:
+    outcome = answered(500, body=b"", headers=headers, retry_after=None, duration_ms=1, now=NOW)
+    assert "\0" not in outcome.response_headers
+    assert outcome.response_headers.count("\n") < max(len(headers), 1)
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=1000))
@@ -129,6 +136,7 @@ def test_retry_after_is_bounded_or_ignored(value: str, now: datetime) -> None:
     ],
 )
 def test_secrets_are_blotted_out_of_what_is_kept_of_a_response(body: str, kept: str) -> None:
-    outcome = Outcome(OutcomeKind.DELIVERED, status=200, response_body=body)
-    assert redacted(outcome, ("swordfish", "test", "")).response_body == kept
+    outcome = Outcome(OutcomeKind.REJECTED, 500, response_body=body, response_headers=body)
+    without = redacted(outcome, ("swordfish", "test", ""))
+    assert (without.response_body, without.response_headers) == (kept, kept)
     assert redacted(outcome, ()) is outcome
