@@ -5,7 +5,10 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
 
-from subscriptions.redis_address import SCHEMES, InvalidRedisUrl, RedisAddress
+from subscriptions import amqp_address
+from subscriptions.amqp_address import AmqpAddress
+from subscriptions.redis_address import SCHEMES, RedisAddress
+from subscriptions.server_url import InvalidServerUrl
 
 SENTINEL_PATIENCE = 0.3
 """Seconds that a Sentinel has to connect, and as many to answer, before the next one is asked."""
@@ -37,21 +40,26 @@ def broker_at(url: str, lane: str, transport: str = "") -> Broker:
 
     Raises ImproperlyConfigured, with what to change.
     """
+    try:
+        return _broker_at(url, lane, transport)
+    except InvalidServerUrl as error:
+        raise ImproperlyConfigured(f"BROKER_URL, or REDIS_URL: {error}") from error
+
+
+def _broker_at(url: str, lane: str, transport: str) -> Broker:
     scheme = url.partition("://")[0]
-    if scheme in ("amqp", "amqps"):
+    if scheme in amqp_address.SCHEMES:
         if lane == "courier":
             raise ImproperlyConfigured(
                 "Set LANE=plain, or BROKER_URL to a Redis: the courier cannot use RabbitMQ, as it"
                 " takes and acknowledges its messages many at a time."
             )
-        return Broker(url, queue_options=QUORUM)
+        rabbit = AmqpAddress.parse(url)
+        return Broker(rabbit.url, use_ssl=rabbit.tls, queue_options=QUORUM)
     if scheme not in SCHEMES:
-        known = ", ".join([*SCHEMES, "amqp", "amqps"])
+        known = ", ".join([*SCHEMES, *amqp_address.SCHEMES])
         raise ImproperlyConfigured(f"Begin BROKER_URL with one of {known}, and then ://.")
-    try:
-        address = RedisAddress.parse(url)
-    except InvalidRedisUrl as error:
-        raise ImproperlyConfigured(f"BROKER_URL, or REDIS_URL: {error}") from error
+    address = RedisAddress.parse(url)
     # Longer than any countdown, or Redis would hand a waiting retry to a second worker.
     options: dict[str, Any] = {"visibility_timeout": 3600}
     use_ssl = dict(address.tls) or False

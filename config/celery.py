@@ -9,6 +9,10 @@ from django.db import connections
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
+# Celery's command takes BROKER_URL as it stands, over the settings that were made of it.
+if os.environ.get("CELERY_BROKER_URL") == os.environ.get("BROKER_URL"):
+    os.environ.pop("CELERY_BROKER_URL", None)
+
 app = Celery("angarium")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 # Celery's Django fix-up closes the database connection around every task; reconnecting costs more

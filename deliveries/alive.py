@@ -15,7 +15,10 @@ from kombu import Connection
 from kombu.exceptions import OperationalError
 from redis import RedisError
 
-from subscriptions.redis_address import InvalidRedisUrl, RedisAddress
+from subscriptions import amqp_address
+from subscriptions.amqp_address import AmqpAddress
+from subscriptions.redis_address import RedisAddress
+from subscriptions.server_url import InvalidServerUrl
 
 PATIENCE = 60.0
 """Seconds since the last sign of life: a long sweep may hold a worker up for some of them."""
@@ -26,8 +29,6 @@ BROKER_PATIENCE = 2.0
 VARIABLE = "ANGARIUM_HEARTBEAT_DIRECTORY"
 BROKER_VARIABLES = ("BROKER_URL", "REDIS_URL")
 """The first that is set says where the broker is."""
-
-AMQP = ("amqp://", "amqps://")
 
 
 def touch(directory: str, kind: str) -> None:
@@ -48,12 +49,13 @@ def broker_is_away() -> bool:
     """Whether there is a broker, as far as the environment says, that does not answer."""
     url = next(filter(None, map(os.environ.get, BROKER_VARIABLES)), "")
     try:
-        if url.startswith(AMQP):
-            with Connection(url, connect_timeout=BROKER_PATIENCE) as broker:
+        if url.partition("://")[0] in amqp_address.SCHEMES:
+            rabbit = AmqpAddress.parse(url)
+            with Connection(rabbit.url, ssl=rabbit.tls, connect_timeout=BROKER_PATIENCE) as broker:
                 broker.connect()
         elif url:
             RedisAddress.parse(url).client(patience=BROKER_PATIENCE).ping()
-    except InvalidRedisUrl:
+    except InvalidServerUrl:
         return False
     except (RedisError, OSError, OperationalError):
         return True

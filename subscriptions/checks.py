@@ -9,7 +9,8 @@ from django.core.exceptions import ImproperlyConfigured
 from subscriptions import encryption
 from subscriptions.conf import SubscriptionSettings, part
 from subscriptions.rates import InvalidRate, Rate
-from subscriptions.redis_address import InvalidRedisUrl, RedisAddress
+from subscriptions.redis_address import RedisAddress
+from subscriptions.server_url import InvalidServerUrl
 from webhooks.addresses import InvalidAddressPolicy
 from webhooks.sending.proxy import InvalidEgressProxy
 
@@ -33,7 +34,7 @@ def check_settings(**_: Any) -> list[CheckMessage]:
         faults.append(Error(f"ANGARIUM's EGRESS_PROXY: {error}", id="subscriptions.E005"))
     try:
         RedisAddress.parse(settings.redis_url)
-    except InvalidRedisUrl as error:
+    except InvalidServerUrl as error:
         faults.append(Error(f"ANGARIUM's REDIS_URL: {error}", id="subscriptions.E006"))
     try:
         encryption.encrypt("")

@@ -5,19 +5,20 @@
     sentinel://user:password@host:26379,host:26379/0?master=name
     sentinels://…                                    as sentinel://, all over TLS
 
-Over TLS a certificate is verified unless `ssl_cert_reqs=none` says not to. The options are those of
-redis-py: `ssl_ca_certs`, `ssl_certfile` and `ssl_keyfile` (a client's own), `ssl_check_hostname`.
+The options of TLS are told in subscriptions.server_url.
 `sentinel_username` and `sentinel_password` are for the Sentinels themselves, where they ask.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from redis import Redis, sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from subscriptions.server_url import TLS_OPTIONS, InvalidServerUrl, options_of, tls_options
 
 # redis-py's Sentinel has no types.
 Sentinel: Any = sentinel.Sentinel
@@ -25,18 +26,7 @@ Sentinel: Any = sentinel.Sentinel
 SCHEMES = {"redis": 6379, "rediss": 6379, "sentinel": 26379, "sentinels": 26379}
 """Each with the port that is meant where none is named."""
 
-TLS_OPTIONS = (
-    "ssl_ca_certs",
-    "ssl_certfile",
-    "ssl_keyfile",
-    "ssl_cert_reqs",
-    "ssl_check_hostname",
-)
 SENTINEL_OPTIONS = ("master", "sentinel_username", "sentinel_password")
-
-
-class InvalidRedisUrl(ValueError):
-    """A URL of Redis that cannot be used; says what to change."""
 
 
 @dataclass(frozen=True)
@@ -54,36 +44,34 @@ class RedisAddress:
 
     @classmethod
     def parse(cls, url: str) -> "RedisAddress":
-        """Read a URL. Raises InvalidRedisUrl."""
+        """Read a URL. Raises InvalidServerUrl."""
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES:
-            raise InvalidRedisUrl(f"Begin it with one of {', '.join(SCHEMES)}, and then ://.")
+            raise InvalidServerUrl(f"Begin it with one of {', '.join(SCHEMES)}, and then ://.")
         secure = parts.scheme in ("rediss", "sentinels")
         watched = parts.scheme in ("sentinel", "sentinels")
-        options = dict(parse_qsl(parts.query))
-        known = (*(TLS_OPTIONS if secure else ()), *(SENTINEL_OPTIONS if watched else ()))
-        if unknown := sorted(set(options) - set(known)):
-            raise InvalidRedisUrl(
-                f"Take {', '.join(unknown)} out of it: {parts.scheme}:// has"
-                f" {', '.join(known) or 'no options'}."
-            )
+        options = options_of(
+            parts,
+            *(TLS_OPTIONS if secure else ()),
+            *(SENTINEL_OPTIONS if watched else ()),
+        )
         if watched and not options.get("master"):
-            raise InvalidRedisUrl("Add ?master= and the name that the Sentinels know it by.")
+            raise InvalidServerUrl("Add ?master= and the name that the Sentinels know it by.")
         login, _, hosts = parts.netloc.rpartition("@")
         username, _, password = login.partition(":")
         nodes = tuple(_node(host, SCHEMES[parts.scheme]) for host in hosts.split(","))
         if not watched and len(nodes) > 1:
-            raise InvalidRedisUrl("Name one host, or the Sentinels with sentinel://.")
+            raise InvalidServerUrl("Name one host, or the Sentinels with sentinel://.")
         database = parts.path.strip("/") or "0"
         if not database.isdecimal():
-            raise InvalidRedisUrl(f"End its path with a database's number, not {database!r}.")
+            raise InvalidServerUrl(f"End its path with a database's number, not {database!r}.")
         return cls(
             nodes=nodes,
             database=int(database),
             master=options.get("master", ""),
             username=unquote(username) or None,
             password=unquote(password) or None,
-            tls=_tls(options) if secure else {},
+            tls=tls_options(options) if secure else {},
             sentinel_login={
                 name.removeprefix("sentinel_"): value
                 for name, value in options.items()
@@ -126,14 +114,4 @@ def _node(text: str, port: int) -> tuple[str, int]:
         node = urlsplit(f"//{text}")
         return node.hostname or "127.0.0.1", node.port or port
     except ValueError as error:
-        raise InvalidRedisUrl(f"Name a host and its port, not {text!r}.") from error
-
-
-def _tls(options: Mapping[str, str]) -> dict[str, Any]:
-    """Verified, unless the options say otherwise: kombu would take anybody's certificate."""
-    given: dict[str, Any] = {name: options[name] for name in TLS_OPTIONS if name in options}
-    verified = given.setdefault("ssl_cert_reqs", "required")
-    if verified not in ("required", "none"):
-        raise InvalidRedisUrl(f"Set ssl_cert_reqs to required or none, not {verified!r}.")
-    checked = given.get("ssl_check_hostname", "true").lower() != "false"
-    return {**given, "ssl_check_hostname": checked and verified == "required"}
+        raise InvalidServerUrl(f"Name a host and its port, not {text!r}.") from error

@@ -9,19 +9,38 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from config.embedded import free_port
 from tests.processes import wait_until
+from tests.webhooks.sending.certificates import Authority
 
 PLACES = f"/usr/lib/rabbitmq/bin:{os.environ['PATH']}:/usr/sbin"
 """Debian's rabbitmq-server in sbin is a wrapper that changes to another user and its directory."""
 
 
+CONFIGURATION = """\
+listeners.ssl.1 = 127.0.0.1:{port}
+ssl_options.cacertfile = {authority}
+ssl_options.certfile = {directory}/own.pem
+ssl_options.keyfile = {directory}/own.key
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+"""
+
+
+class Node(NamedTuple):
+    """Its ports; over TLS it shows a certificate for localhost, and asks for one."""
+
+    port: int
+    tls_port: int
+
+
 @contextmanager
-def rabbitmq() -> Iterator[int]:
-    """The node's port; skips where RabbitMQ is missing."""
+def rabbitmq(authority: Authority) -> Iterator[Node]:
+    """A node that has started; skips where RabbitMQ is missing."""
     server, epmd = shutil.which("rabbitmq-server", path=PLACES), shutil.which("epmd")
     if server is None or epmd is None:
         pytest.skip("no rabbitmq-server is installed")
@@ -31,7 +50,7 @@ def rabbitmq() -> Iterator[int]:
                 tempfile.TemporaryDirectory(prefix="angarium-", ignore_cleanup_errors=True)
             )
         )
-        port, names = free_port(), free_port()
+        port, tls_port, names = free_port(), free_port(), free_port()
         log = directory / "log"
         environment = {
             "PATH": os.environ["PATH"],
@@ -49,13 +68,18 @@ def rabbitmq() -> Iterator[int]:
             "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
         }
-        (directory / "rabbitmq.conf").write_text("")
+        own = authority.certificate("localhost")
+        (directory / "own.pem").write_text(own.chain)
+        (directory / "own.key").write_text(own.key)
+        (directory / "rabbitmq.conf").write_text(
+            CONFIGURATION.format(port=tls_port, authority=authority.bundle, directory=directory)
+        )
         (directory / "plugins").write_text("[].\n")
         stack.enter_context(_process(log, environment, epmd, "-port", str(names)))
         node = stack.enter_context(_process(log, environment, server))
         wait_until(lambda: _greets(port) or node.poll() is not None, f"RabbitMQ, see {log}")
         assert node.poll() is None, log.read_text(errors="replace")[-4000:]
-        yield port
+        yield Node(port, tls_port)
 
 
 @contextmanager

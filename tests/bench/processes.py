@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -58,13 +58,18 @@ class Receiver:
 
 @contextmanager
 def running(
-    log: Path, *arguments: str, stdout: IO[bytes] | int | None = None, **environment: str
+    log: Path,
+    *arguments: str,
+    stdin: int | None = None,
+    stdout: IO[bytes] | int | None = None,
+    **environment: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     with log.open("ab") as output:
         child = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             cwd=ROOT,
             env={**os.environ, **environment},
+            stdin=stdin,
             stdout=stdout or output,
             stderr=output,
             start_new_session=True,
@@ -86,6 +91,25 @@ def receiver(logs: Path) -> Iterator[Receiver]:
     with running(log, "tests.bench.receiver", stdout=subprocess.PIPE) as child:
         assert child.stdout
         yield Receiver(int(child.stdout.readline()))
+
+
+@contextmanager
+def talking(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is spoken to by its standard input and output."""
+    with running(log, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        yield child
+
+
+@contextmanager
+def on_cores(whose: list[psutil.Process], cores: list[int]) -> Iterator[None]:
+    """Keep processes, and what they start from now on, to some of the machine's cores."""
+    before = [(process, process.cpu_affinity()) for process in whose]
+    for process in whose:
+        process.cpu_affinity(cores)
+    yield
+    for process, others in before:
+        with suppress(psutil.NoSuchProcess):
+            process.cpu_affinity(others)
 
 
 @contextmanager

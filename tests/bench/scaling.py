@@ -7,6 +7,7 @@ delivery costs each part, of which tests/bench/limits.py reckons the limits of l
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from django.core.management import call_command
 from django.db import connection
 from redis import Redis
 
+from deliveries.courier.courier import BATCH
 from deliveries.emit import emit
 from tests.bench import processes
 from tests.bench.figures import DATA, Bench, wait_until
@@ -28,6 +30,8 @@ ANSWER_AFTER = 0.2
 """Seconds that a slow endpoint takes."""
 PLAIN_PROCESSES = 2
 """Of each plain worker."""
+CLAIMED_FOR = 0.1
+"""Seconds between claim and record of a worker that posts nothing."""
 ROUNDS = 3
 NOTHING = (0.0, 0.0, 0.0)
 RATES = (1_000, 10_000, 100_000, 1_000_000)
@@ -61,6 +65,8 @@ class Scaling:
                 yield "waiting", self.waiting()
             if not wanted or "busy" in wanted:
                 yield "busy", self.busy()
+            if not wanted or "postgresql" in wanted:
+                yield "postgresql", self.postgresql()
             if not wanted or "costs" in wanted:
                 emitting, delivering = self.costs()
                 yield "costs", costs_table(emitting, delivering)
@@ -120,6 +126,61 @@ class Scaling:
         used, took = postgres_cpu() - before, time.perf_counter() - began
         return figure["rate"], figure["cpu_us"] * figure["rate"] / 1e6, used / took
 
+    def postgresql(self) -> Lines:
+        """Workers that only claim and record, at a PostgreSQL that has one core, and no more.
+
+        They have the other cores, so that nothing but PostgreSQL is full. The best of the rounds.
+        """
+        first, *others = range(psutil.cpu_count() or 1)
+        best: dict[int, tuple[float, float]] = {}
+        with processes.on_cores(postgres(), [first]):
+            for _ in range(ROUNDS):
+                for workers in (1, 2, 4, 8, 16, 32):
+                    self.bench.clear()
+                    figure = self.claiming(workers, others or [first])
+                    best[workers] = max(best.get(workers, (0.0, 0.0)), figure)
+        return table(
+            (
+                *("workers", "claimed and recorded a second"),
+                *("deliveries at once / answer time", "PostgreSQL's one core in use"),
+            ),
+            [
+                (workers, rate, rate_of_waiting_workers(workers * BATCH, CLAIMED_FOR), used)
+                for workers, (rate, used) in best.items()
+            ],
+        )
+
+    def claiming(self, workers: int, cores: list[int]) -> tuple[float, float]:
+        """The rate, and the share of a core that PostgreSQL had."""
+        self.bench.endpoints(10)
+        count = 10 * len(self.bench.emitted(min(200 * workers, 2_000)))
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE")
+        with ExitStack() as stack:
+            children = [
+                stack.enter_context(
+                    processes.talking(
+                        self.bench.logs / "claiming.log",
+                        *("tests.bench.claiming", str(number), str(workers), str(CLAIMED_FOR)),
+                    )
+                )
+                for number in range(workers)
+            ]
+            for child in children:
+                stack.enter_context(processes.on_cores([psutil.Process(child.pid)], cores))
+                assert child.stdout
+                child.stdout.readline()
+            used, began = postgres_cpu(), time.perf_counter()
+            for child in children:
+                assert child.stdin
+                child.stdin.close()
+            for child in children:
+                child.wait()
+            took = time.perf_counter() - began
+            used = postgres_cpu() - used
+        assert not self.bench.unfinished()
+        return count / took, used / took
+
     def costs(self) -> tuple[Costs, Costs]:
         """What emitting one event for one endpoint costs each part, and then its delivery."""
         bench = self.bench
@@ -168,14 +229,18 @@ def read() -> Reading:
     )
 
 
-def postgres_cpu() -> float:
-    """Seconds of CPU of the server's processes, those that have ended included."""
+def postgres() -> list[psutil.Process]:
+    """The server's processes, the first of which has started the others."""
     with connection.cursor() as cursor:
         cursor.execute("SHOW data_directory")
         directory = Path(cursor.fetchone()[0])
     postmaster = psutil.Process(int((directory / "postmaster.pid").read_text().split()[0]))
-    family = [postmaster, *postmaster.children(recursive=True)]
-    return sum(sum(one.cpu_times()[:4]) for one in family)
+    return [postmaster, *postmaster.children(recursive=True)]
+
+
+def postgres_cpu() -> float:
+    """Seconds of CPU of the server's processes, those that have ended included."""
+    return sum(sum(one.cpu_times()[:4]) for one in postgres())
 
 
 def cost_of_one(

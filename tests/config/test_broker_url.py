@@ -1,5 +1,7 @@
 """What BROKER_URL may be, and what the settings make of it."""
 
+import ssl
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -42,10 +44,22 @@ def test_on_rabbitmq_queues_are_quorum_queues() -> None:
     assert broker.queue_options["queue_arguments"] == {"x-queue-type": "quorum"}
 
 
+def test_over_tls_rabbitmq_must_be_the_one_that_its_certificate_names() -> None:
+    broker = broker_at("amqps://worker:secret@rabbit/v?ssl_ca_certs=/ca.pem", "plain")
+    assert broker.url == "amqps://worker:secret@rabbit/v"
+    verified = {"ca_certs": "/ca.pem", "cert_reqs": ssl.CERT_REQUIRED}
+    assert broker.use_ssl == {**verified, "server_hostname": "rabbit"}
+    broker = broker_at("amqps://rabbit?ssl_ca_certs=/ca.pem&ssl_check_hostname=false", "plain")
+    assert broker.use_ssl == verified
+    broker = broker_at("amqps://rabbit?ssl_cert_reqs=none", "plain")
+    assert broker.use_ssl == {"cert_reqs": ssl.CERT_NONE}
+
+
 @pytest.mark.parametrize(
     ("url", "lane", "says"),
     [
         ("amqp://rabbit//", "courier", "Set LANE=plain, or BROKER_URL to a Redis"),
+        ("amqps://rabbit?ca=/ca.pem", "plain", "Take ca out of it: amqps:// has ssl_ca_certs"),
         ("sqs://queue", "plain", "Begin BROKER_URL with one of redis"),
         ("sentinel://a", "courier", r"BROKER_URL, or REDIS_URL: Add \?master="),
     ],

@@ -1,5 +1,6 @@
-"""The plain lane on RabbitMQ's quorum queues; rates, circuits and metrics stay in Redis."""
+"""The plain lane on RabbitMQ's quorum queues, over TLS; rates and the like stay in Redis."""
 
+import ssl
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from amqp.exceptions import PreconditionFailed
 from django.conf import settings
 
 from deliveries import bell
+from deliveries.alive import broker_is_away
 from deliveries.emit import emit
 from deliveries.models import Attempt, Delivery
 from subscriptions.redis_address import RedisAddress
@@ -18,8 +20,10 @@ from tests.brokers import app_at, ring_at
 from tests.conftest import MakeEndpoint
 from tests.faults.network import Road
 from tests.processes import QUICK, Process, wait_until
-from tests.rabbitmq import rabbitmq
+from tests.rabbitmq import Node, rabbitmq
 from tests.receiver import Answer, Receiver
+from tests.redis_tls import own_certificate
+from tests.webhooks.sending.certificates import Authority
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,17 +32,27 @@ COUNTDOWN = 60
 
 
 @pytest.fixture(scope="module")
-def road() -> Iterator[Road]:
-    """The way to a node, which a test may cut."""
-    with rabbitmq() as port:
-        road = Road("127.0.0.1", port)
-        yield road
-        road.cut()
+def node(authority: Authority) -> Iterator[Node]:
+    with rabbitmq(authority) as node:
+        yield node
 
 
 @pytest.fixture(scope="module")
-def url(road: Road) -> str:
-    return f"amqp://guest:guest@127.0.0.1:{road.port}//"
+def road(node: Node) -> Iterator[Road]:
+    """The way to it, which a test may cut."""
+    road = Road("127.0.0.1", node.tls_port)
+    yield road
+    road.cut()
+
+
+@pytest.fixture(scope="module")
+def options(authority: Authority) -> str:
+    return f"ssl_ca_certs={authority.bundle}&{own_certificate(authority)}"
+
+
+@pytest.fixture(scope="module")
+def url(road: Road, options: str) -> str:
+    return f"amqps://guest:guest@localhost:{road.port}//?{options}"
 
 
 @pytest.fixture(scope="module")
@@ -99,9 +113,24 @@ def test_however_many_retries_wait_first_attempts_are_not_held_up(
     assert time.monotonic() - began < COUNTDOWN / 2
 
 
-def test_the_queues_are_quorum_queues(rings: bell.Bell, url: str) -> None:
+def test_a_node_that_its_certificate_does_not_name_is_not_trusted(
+    node: Node, options: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = f"amqps://guest:guest@127.0.0.1:{node.tls_port}//?{options}"
+    with (
+        app_at(elsewhere, "plain").connection_for_write() as connection,
+        pytest.raises(ssl.SSLCertVerificationError, match="not valid for '127.0.0.1'"),
+    ):
+        connection.connect()
+    for broker, away in ((url, False), (elsewhere, True)):
+        monkeypatch.setenv("BROKER_URL", broker)
+        assert broker_is_away() is away
+
+
+def test_the_queues_are_quorum_queues(rings: bell.Bell, node: Node) -> None:
     assert bell.waiting() == 0
-    with app_at(url, "plain").connection_for_write() as connection:
+    plain = f"amqp://guest:guest@127.0.0.1:{node.port}//"
+    with app_at(plain, "plain").connection_for_write() as connection:
         classic = {"durable": True, "auto_delete": False}
         with pytest.raises(PreconditionFailed, match="x-queue-type"):
             connection.default_channel.queue_declare("deliveries", **classic)

@@ -14,16 +14,22 @@ from tests.brokers import ring_at
 from tests.conftest import MakeEndpoint
 from tests.processes import wait_until
 from tests.receiver import Answer, Receiver
+from tests.redis_sentinels import watched_over_tls
 from tests.redis_tls import own_certificate, redis_over_tls
 from tests.webhooks.sending.certificates import Authority
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def url(authority: Authority) -> Iterator[str]:
-    with redis_over_tls(authority) as url:
-        yield f"{url}?ssl_ca_certs={authority.bundle}&{own_certificate(authority)}"
+@pytest.fixture(params=["alone", "with a Sentinel"])
+def url(request: pytest.FixtureRequest, authority: Authority, tmp_path: Path) -> Iterator[str]:
+    options = f"ssl_ca_certs={authority.bundle}&{own_certificate(authority)}"
+    if request.param == "alone":
+        with redis_over_tls(authority) as url:
+            yield f"{url}?{options}"
+    else:
+        with watched_over_tls(tmp_path, authority) as url:
+            yield f"{url}&{options}"
 
 
 def test_messages_metrics_and_circuits_go_over_tls(
@@ -38,7 +44,8 @@ def test_messages_metrics_and_circuits_go_over_tls(
     failing = make_endpoint(url=receiver.url("/failing"))
     receiver.answers["/failing"] = lambda _, __: Answer(500)
     ring_at(url, lane, monkeypatch)
-    secure = {"LANE": lane, "REDIS_URL": url, "ANGARIUM_CIRCUIT_FAILURE_RATE": "0.5"}
+    urls = {"BROKER_URL": url, "REDIS_URL": url}
+    secure = {"LANE": lane, **urls, "ANGARIUM_CIRCUIT_FAILURE_RATE": "0.5"}
     with processes.worker(tmp_path / "worker.log", **secure):
         emitted = {emit("invoice.paid", {"n": n}).pk for n in range(20)}
         delivered = Delivery.objects.filter(state="delivered").exclude(endpoint=failing)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import pytest
 from redis import ConnectionError as NotConnected
 
-from subscriptions.redis_address import InvalidRedisUrl, RedisAddress
+from subscriptions.redis_address import RedisAddress
+from subscriptions.server_url import InvalidServerUrl
 from tests.redis_tls import own_certificate, redis_over_tls
 from tests.webhooks.sending.certificates import Authority
 
@@ -63,7 +64,7 @@ def test_over_tls_certificates_are_verified_unless_the_url_says_not_to() -> None
     ],
 )
 def test_a_url_that_cannot_be_used_says_what_to_change(url: str, says: str) -> None:
-    with pytest.raises(InvalidRedisUrl, match=says):
+    with pytest.raises(InvalidServerUrl, match=says):
         RedisAddress.parse(url)
 
 
