@@ -93,11 +93,27 @@ def receiver(logs: Path) -> Iterator[Receiver]:
         yield Receiver(int(child.stdout.readline()))
 
 
+class Spoken:
+    """A process that is spoken to by its standard input and output, a line at a time."""
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self.process = psutil.Process(child.pid)
+        assert child.stdin
+        assert child.stdout
+        self._in, self._out = child.stdin, child.stdout
+
+    def say(self, line: str) -> None:
+        self._in.write(f"{line}\n".encode())
+        self._in.flush()
+
+    def hear(self) -> str:
+        return self._out.readline().decode()
+
+
 @contextmanager
-def talking(log: Path, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is spoken to by its standard input and output."""
+def spoken(log: Path, *arguments: str) -> Iterator[Spoken]:
     with running(log, *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
-        yield child
+        yield Spoken(child)
 
 
 @contextmanager

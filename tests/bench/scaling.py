@@ -32,6 +32,8 @@ PLAIN_PROCESSES = 2
 """Of each plain worker."""
 CLAIMED_FOR = 0.1
 """Seconds between claim and record of a worker that posts nothing."""
+ENDPOINTS = 100
+"""Each of which wants each event there."""
 ROUNDS = 3
 NOTHING = (0.0, 0.0, 0.0)
 RATES = (1_000, 10_000, 100_000, 1_000_000)
@@ -135,7 +137,7 @@ class Scaling:
         best: dict[int, tuple[float, float]] = {}
         with processes.on_cores(postgres(), [first]):
             for _ in range(ROUNDS):
-                for workers in (1, 2, 4, 8, 16, 32):
+                for workers in (1, 2, 4, 8, 16):
                     self.bench.clear()
                     figure = self.claiming(workers, others or [first])
                     best[workers] = max(best.get(workers, (0.0, 0.0)), figure)
@@ -152,14 +154,14 @@ class Scaling:
 
     def claiming(self, workers: int, cores: list[int]) -> tuple[float, float]:
         """The rate, and the share of a core that PostgreSQL had."""
-        self.bench.endpoints(10)
-        count = 10 * len(self.bench.emitted(min(200 * workers, 2_000)))
+        self.bench.endpoints(ENDPOINTS)
+        count = ENDPOINTS * len(self.bench.emitted(self.bench.size(40 * min(workers, 10))))
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE")
         with ExitStack() as stack:
             children = [
                 stack.enter_context(
-                    processes.talking(
+                    processes.spoken(
                         self.bench.logs / "claiming.log",
                         *("tests.bench.claiming", str(number), str(workers), str(CLAIMED_FOR)),
                     )
@@ -167,15 +169,13 @@ class Scaling:
                 for number in range(workers)
             ]
             for child in children:
-                stack.enter_context(processes.on_cores([psutil.Process(child.pid)], cores))
-                assert child.stdout
-                child.stdout.readline()
+                stack.enter_context(processes.on_cores([child.process], cores))
+                child.hear()
             used, began = postgres_cpu(), time.perf_counter()
             for child in children:
-                assert child.stdin
-                child.stdin.close()
+                child.say("begin")
             for child in children:
-                child.wait()
+                child.hear()
             took = time.perf_counter() - began
             used = postgres_cpu() - used
         assert not self.bench.unfinished()
