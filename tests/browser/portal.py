@@ -42,6 +42,7 @@ class Portal:
     def enter(self, page: "Page") -> None:
         page.goto(self.link)
         page.get_by_role("button", name="Come in").click()
+        page.wait_for_url(self.url("endpoints/"))
 
     def url(self, path: str) -> str:
         return f"{self.server}/portal/{path}"
