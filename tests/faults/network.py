@@ -24,6 +24,9 @@ class Road:
             def handle(self) -> None:
                 with suppress(OSError), socket.create_connection(road.destination) as server:
                     road.travellers += [self.request, server]
+                    for way in (self.request, server):
+                        # Or what comes in two parts waits 40 ms in between.
+                        way.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     back = Thread(target=forward, args=(server, self.request), daemon=True)
                     back.start()
                     forward(self.request, server)
