@@ -46,6 +46,15 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """Something that happened meanwhile."""
+
+    place: float
+    """In columns, from the left."""
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Chart:
     name: str
     """One of its own in the page, for what changes there."""
@@ -54,6 +63,7 @@ class Chart:
     columns: Sequence[Column]
     said: Callable[[float], str] = "{:,.0f}".format
     """An amount in words."""
+    marks: Sequence[Mark] = ()
     note: str = ""
     width: int = WIDTH
     """Words in it are of one size on a page where it takes as many pixels, or nearly."""
@@ -92,6 +102,7 @@ class Drawing:
     heights: Sequence[Label]
     """Of the vertical axis, the lowest first."""
     places: Sequence[Label]
+    marks: Sequence[Label]
     bars: Sequence[Bar] = field(default=())
     lines: Sequence[Line] = field(default=())
 
@@ -146,7 +157,8 @@ class _Scale:
             if number % every == 0
         ]
         heights = [Label(self.y(amount), self.chart.said(amount)) for amount in self.ticks]
-        return Drawing(self.chart, heights, places, bars, lines)
+        marks = [Label(self.x(0, mark.place), mark.name) for mark in self.chart.marks]
+        return Drawing(self.chart, heights, places, marks, bars, lines)
 
 
 def _bars(chart: Chart, scale: _Scale) -> Iterator[Bar]:

@@ -8,7 +8,14 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from deliveries.admin.charts import Bucket, Chart, Mark, draw
+from deliveries.admin.endpoint_charts import (
+    Change,
+    Tally,
+    Times,
+    attempts_chart,
+    durations_chart,
+)
+from deliveries.charts import Chart
 from deliveries.models import Delivery
 from subscriptions.hidden_characters import shown
 from subscriptions.history import HistoryEntry
@@ -24,7 +31,7 @@ DELIVERIES_READ = 20_000
 RETRIED_FOR = timedelta(days=4)
 """Deliveries that were made so long before may still be tried, by the default schedule."""
 
-MARKS_SHOWN = 50
+CHANGES_SHOWN = 50
 
 # By the indexes delivery_by_endpoint and attempt_number_once_per_delivery; each attempt counts in
 # an hour and in a day.
@@ -49,8 +56,9 @@ TALLY = """
 class Health:
     """For the page of an endpoint."""
 
-    charts: tuple[Chart, ...]
-    marks: tuple[Mark, ...]
+    attempts: tuple[Chart, ...]
+    durations: tuple[Chart, ...]
+    changes: tuple[Change, ...]
     whole_since: datetime | None
     """From when on all is counted, where that is not the whole time."""
 
@@ -59,16 +67,19 @@ def health_of(endpoint: Endpoint) -> Health:
     now = timezone.now()
     hour = now.replace(minute=0, second=0, microsecond=0)
     day = hour.replace(hour=0)
-    first_hour, first_day = hour - (HOURS - 1) * HOUR, day - (DAYS - 1) * DAY
+    hours = Times("hour", hour - (HOURS - 1) * HOUR, HOUR, HOURS, "%H:%M")
+    days = Times("day", day - (DAYS - 1) * DAY, DAY, DAYS, "%d %b")
     whole_since = _whole_since(endpoint)
-    by_hour, by_day = _tallies(endpoint, first_day, whole_since)
-    marks = tuple(_marks(endpoint, first_day))
-    charts = (
-        draw("By the hour, for a day", first_hour, HOUR, HOURS, by_hour, marks),
-        draw("By the day, for four weeks", first_day, DAY, DAYS, by_day, marks),
+    by_hour, by_day = _tallies(endpoint, days.begin, whole_since)
+    changes = tuple(_changes(endpoint, days.begin))
+    told = [(hours, by_hour), (days, by_day)]
+    cut = whole_since is not None and whole_since > days.begin
+    return Health(
+        attempts=tuple(attempts_chart(times, tallies, changes) for times, tallies in told),
+        durations=tuple(durations_chart(times, tallies, changes) for times, tallies in told),
+        changes=changes,
+        whole_since=whole_since if cut else None,
     )
-    cut = whole_since is not None and whole_since > first_day
-    return Health(charts, marks, whole_since if cut else None)
 
 
 def _whole_since(endpoint: Endpoint) -> datetime | None:
@@ -79,7 +90,7 @@ def _whole_since(endpoint: Endpoint) -> datetime | None:
 
 def _tallies(
     endpoint: Endpoint, since: datetime, whole_since: datetime | None
-) -> tuple[Mapping[datetime, Bucket], Mapping[datetime, Bucket]]:
+) -> tuple[Mapping[datetime, Tally], Mapping[datetime, Tally]]:
     """By the hour and by the day, in UTC."""
     made_since = since - RETRIED_FOR
     if whole_since is not None:
@@ -89,15 +100,15 @@ def _tallies(
         "oldest": lowest_uuid_at(made_since),
         "since": since,
     }
-    tallies: tuple[dict[datetime, Bucket], dict[datetime, Bucket]] = ({}, {})
+    tallies: tuple[dict[datetime, Tally], dict[datetime, Tally]] = ({}, {})
     with connection.cursor() as cursor:
         cursor.execute(TALLY, asked)
-        for is_hour, begins, attempts, delivered, (median, slow) in cursor.fetchall():
-            tallies[0 if is_hour else 1][begins] = Bucket(attempts, delivered, median, slow)
+        for is_hour, begins, attempts, delivered, (p50, p95) in cursor.fetchall():
+            tallies[0 if is_hour else 1][begins] = Tally(attempts, delivered, p50, p95)
     return tallies
 
 
-def _marks(endpoint: Endpoint, since: datetime) -> Iterator[Mark]:
+def _changes(endpoint: Endpoint, since: datetime) -> Iterator[Change]:
     """What was done to it, by whom, and what its circuit did; oldest first."""
     entries = HistoryEntry.objects.filter(
         endpoint=endpoint.pk,
@@ -105,8 +116,8 @@ def _marks(endpoint: Endpoint, since: datetime) -> Iterator[Mark]:
         pk__gte=lowest_uuid_at(since),
         changes__has_any_keys=["state", "circuit_opened_at"],
     )
-    for entry in sorted(entries.order_by("-pk")[:MARKS_SHOWN], key=lambda entry: entry.at):
-        yield Mark(entry.at, _what(entry), shown(entry.actor))
+    for entry in sorted(entries.order_by("-pk")[:CHANGES_SHOWN], key=lambda entry: entry.at):
+        yield Change(entry.at, _what(entry), shown(entry.actor))
 
 
 def _what(entry: HistoryEntry) -> str:

@@ -44,5 +44,7 @@ def _context(drawing: charts.Drawing) -> dict[str, Any]:
         "left": charts.LEFT,
         "right": chart.width - charts.RIGHT,
         "gutter": charts.LEFT - 8,
+        "top": charts.TOP,
+        "bottom": charts.HEIGHT - charts.BOTTOM,
         "foot": charts.HEIGHT - 6,
     }

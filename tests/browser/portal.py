@@ -122,6 +122,7 @@ def fate(delivery: Delivery, state: str, *attempts: tuple[int | None, str]) -> D
             duration_ms=83,
             error="" if ok else f"answered {status}" if status else "no response in time",
             response_body=json.dumps({"ok": ok, "detail": "the loom is being repaired"}),
+            response_headers="" if ok or not status else "Server: loom/7\nRetry-After: 60",
             ended_at=ends[number - 1],
         )
     if state == "dead":

@@ -7,7 +7,7 @@ import pytest
 from django.template import Context, Template
 
 from deliveries import charts
-from deliveries.charts import Chart, Column, Series, Value
+from deliveries.charts import Chart, Column, Mark, Series, Value
 
 GOOD, BAD = Series("delivered", "good"), Series("dead", "bad")
 FLOOR = charts.HEIGHT - charts.BOTTOM
@@ -74,6 +74,13 @@ def test_a_line_is_broken_where_nothing_is_known() -> None:
     assert [strip.href for strip in drawing.bars] == ["?hour=0", "?hour=1", "?hour=3"]
 
 
+def test_a_mark_stands_at_its_place_among_the_columns() -> None:
+    drawing = charts.lines(chart((1,), (2,), marks=[Mark(0, "first"), Mark(1.5, "late")]))
+    step = (charts.WIDTH - charts.LEFT - charts.RIGHT) / 2
+    assert [mark.at for mark in drawing.marks] == [charts.LEFT, charts.LEFT + 1.5 * step]
+    assert [mark.text for mark in drawing.marks] == ["first", "late"]
+
+
 def test_of_many_columns_some_are_labelled() -> None:
     places = charts.bars(chart(*[(1,)] * 60)).places
     assert 4 <= len(places) <= charts.LABELS
@@ -86,13 +93,14 @@ def test_a_chart_in_a_page_is_well_formed_and_has_a_table_with_the_same_links(
     tag: str, columns: list[tuple[float | None, ...]]
 ) -> None:
     written = Template(f"{{% load charts %}}{{% {tag} chart %}}").render(
-        Context({"chart": chart(*columns, note="A <note>")})
+        Context({"chart": chart(*columns, note="A <note>", marks=[Mark(0, "A <mark>")])})
     )
     figure = ElementTree.fromstring(written)
     drawn = {link.get("href") for link in figure.iterfind(".//svg//a")}
     tabled = {link.get("href") for link in figure.iterfind(".//table//a")}
     assert drawn == tabled == {f"?hour={n}" for n in range(len(columns))}
     assert figure.findtext("p") == "A <note>"
+    assert figure.findtext(".//svg/g/title") == "A <mark>"
 
 
 def test_nothing_in_a_chart_is_refused_by_the_content_security_policy() -> None:

@@ -13,6 +13,7 @@ from deliveries.emit import emit
 from deliveries.models import Delivery
 from subscriptions.models import Endpoint, Feed, Subscriber
 from tests.conftest import MakeEndpoint
+from tests.deliveries.admin.test_endpoint_charts import amounts
 from tests.deliveries.conftest import MakeDelivery
 from tests.deliveries.test_admin import attempt
 from tests.subscriptions.test_admin import page_of
@@ -37,18 +38,23 @@ def test_attempts_are_counted_by_the_hour_and_by_the_day(delivery: Delivery) -> 
     ):
         ended = hour - timedelta(hours=hours)
         attempt(delivery, number + 1, outcome=outcome, duration_ms=took, ended_at=ended)
-    by_hour, by_day = health_of(delivery.endpoint).charts
-    assert [bar.bucket.attempts for bar in by_hour.bars] == [0] * 20 + [1, 0, 0, 2]
-    newest = by_hour.bars[-1].bucket
-    assert (newest.delivered, newest.median_ms, newest.slow_ms) == (1, 10, 90)
-    assert (by_hour.total.attempts, by_day.total.attempts) == (3, 4)
-    assert by_day.bars[-16].bucket.attempts == 1
+    health = health_of(delivery.endpoint)
+    by_hour, by_day = map(amounts, health.attempts)
+    assert by_hour == [*[[0, 0]] * 20, [1, 0], [0, 0], [0, 0], [1, 1]]
+    assert (len(by_day), by_day[-16]) == (28, [1, 0])
+    assert [chart.note for chart in health.attempts] == [
+        "3 attempts, 67% of which delivered.",
+        "4 attempts, 75% of which delivered.",
+    ]
+    took, _ = map(amounts, health.durations)
+    assert took == [*[[None, None]] * 20, [20, 20], [None, None], [None, None], [10, 90]]
 
 
 def test_another_endpoints_attempts_are_its_own(make_delivery: MakeDelivery) -> None:
     ours, theirs = make_delivery(), make_delivery()
     attempt(theirs)
-    assert [chart.total.attempts for chart in health_of(ours.endpoint).charts] == [0, 0]
+    for chart in health_of(ours.endpoint).attempts:
+        assert {amount for column in amounts(chart) for amount in column} == {0}
 
 
 def test_what_was_done_to_it_is_marked(delivery: Delivery) -> None:
@@ -59,10 +65,10 @@ def test_what_was_done_to_it_is_marked(delivery: Delivery) -> None:
     Endpoint.objects.update(circuit="open", openings=1, circuit_opened_at=now, probe_at=now)
     Endpoint.objects.update(description="It says nothing of how it fares.")
     health = health_of(endpoint)
-    marks = {mark.what for mark in health.marks}
-    assert marks == {"created", "paused", "active", "circuit open"}
-    for chart in health.charts:
-        assert {mark.what for _, mark in chart.marks} == marks
+    what = {change.what for change in health.changes}
+    assert what == {"created", "paused", "active", "circuit open"}
+    for chart in (*health.attempts, *health.durations):
+        assert len(chart.marks) == len(health.changes)
 
 
 def test_of_a_busy_endpoint_the_newest_deliveries_are_read_and_that_is_said(
@@ -75,7 +81,7 @@ def test_of_a_busy_endpoint_the_newest_deliveries_are_read_and_that_is_said(
     monkeypatch.setattr(endpoint_health, "DELIVERIES_READ", 2)
     health = health_of(endpoint)
     assert health.whole_since is not None
-    assert health.charts[0].total.attempts <= 3
+    assert sum(map(sum, amounts(health.attempts[0]))) <= 3
     assert "Counted are the attempts" in admin_client.get(page_of(endpoint)).content.decode()
 
 
