@@ -1,6 +1,7 @@
 """An endpoint for the tests: a real HTTP server that notes what it gets and answers as told."""
 
 import threading
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ class Received:
     body: bytes
     status: int | None = None
     """What it was answered with, once it was."""
+    at: float = field(default_factory=time.monotonic)
+    """When it came."""
 
     @property
     def id(self) -> str:
@@ -35,6 +38,16 @@ class Answer:
     status: int = 200
     body: bytes = b"ok"
     headers: dict[str, str] = field(default_factory=dict)
+
+
+def most_in(seconds: float, times: list[float]) -> int:
+    """How many came within the busiest span of so many seconds; the times are in order."""
+    most, first = 0, 0
+    for last, when in enumerate(times):
+        while when >= times[first] + seconds:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
 
 
 class Receiver:

@@ -15,6 +15,7 @@ from kombu.asynchronous import Hub
 from deliveries import bell, tracing, turns
 from deliveries.conf import DeliverySettings
 from deliveries.courier.agenda import Agenda
+from deliveries.courier.clock import LoopClock
 from deliveries.courier.gate import Gate
 from deliveries.pipeline import Claim, Lease, claim, forget, put_back, record
 from deliveries.rendering import Unrenderable, render
@@ -102,6 +103,9 @@ class Courier:
         """How many are between claim and record."""
         self.ended: list[tuple[Parcel, Lease, Outcome]] = []
         self.gates: dict[UUID, Gate[Parcel]] = {}
+        self.clock = LoopClock()
+        """By which the gates judge how long an endpoint takes."""
+        hub.on_tick.add(self.clock.read)  # type: ignore[attr-defined]  # a set, not a list
         self.turns: Agenda[Parcel] = Agenda()
         """Those that have been claimed and wait for their turn."""
         self.returns: Agenda[Parcel] = Agenda()
@@ -260,7 +264,7 @@ class Courier:
         if gate is None:
             gate = self.gates[ours.lease.endpoint] = Gate(ours.max_in_flight)
         gate.limit = ours.max_in_flight
-        if gate.enter(parcel, time.monotonic()):
+        if gate.enter(parcel, self.clock.read()):
             self._send(parcel, ours)
         else:
             self._gatekeeping.plan(GATEKEEPING)
@@ -279,7 +283,7 @@ class Courier:
     def _ended(self, parcel: Parcel, ours: Claim, outcome: Outcome) -> None:
         endpoint = ours.lease.endpoint
         gate = self.gates[endpoint]
-        now = time.monotonic()
+        now = self.clock.read()
         taken = outcome.succeeded
         for following in gate.leave(parcel, now, throttled=outcome.throttles, taken=taken):
             if following.claim is not None:
@@ -320,7 +324,7 @@ class Courier:
     # Gatekeeping
 
     def _keep_gates(self) -> None:
-        now = time.monotonic()
+        now = self.clock.read()
         returns: list[tuple[Parcel, float]] = [
             one for gate in self.gates.values() if gate.waiting for one in gate.send_back(now)
         ]

@@ -13,7 +13,7 @@ from subscriptions.models import Endpoint
 from tests import processes
 from tests.conftest import MakeEndpoint
 from tests.processes import Process, wait_until
-from tests.receiver import Answer, Received, Receiver
+from tests.receiver import Answer, Received, Receiver, most_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,11 +51,6 @@ class Flapping:
 
     def came(self, status: int) -> list[float]:
         return [when for when, answered in self.times if answered == status]
-
-
-def most_in(seconds: float, times: list[float]) -> int:
-    """How many came within the busiest span of so many seconds."""
-    return max(sum(first <= when < first + seconds for when in times) for first in times)
 
 
 def circuit() -> str:

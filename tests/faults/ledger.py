@@ -29,6 +29,7 @@ class Balance:
     received: int
     lost: int
     doubled: int
+    """How many more than once each were received."""
     in_flight: int
     """How many deliveries were being sent when it broke."""
     recovery: float
@@ -74,7 +75,9 @@ class Ledger:
     def broken(self) -> None:
         """Something has just been broken: note what was being sent then, as the rows say."""
         self.recovers_since = time.monotonic()
-        sending = Delivery.objects.filter(Q(state="sending") | Q(lead__state="sending"))
+        sending = Delivery.objects.filter(
+            Q(state="sending") | Q(lead__state="sending"), event__type=self.type
+        )
         self.in_flight |= set(sending.values_list("event_id", flat=True))
 
     def mended(self) -> None:
@@ -99,27 +102,32 @@ class Ledger:
     def close(self, fault: str) -> Balance:
         """Wait until all is delivered, and strike the balance, which is noted for the table.
 
-        Nothing may be lost, and nothing doubled but what was in flight when it broke.
+        Nothing may be lost, and nothing doubled but what was in flight when it broke, once each.
         """
-        wait_until(lambda: not self.under_way(), "every delivery", self.patience, pause=0.1)
-        recovery = time.monotonic() - self.recovers_since
+        try:
+            wait_until(lambda: not self.under_way(), "every delivery", self.patience, pause=0.1)
+        finally:
+            # What goes wrong is noted as well, in place of what went right once.
+            balance = self._balance(fault)
+            self.balances.append(balance)
+        assert balance.lost == 0
+        assert {event for event, times in self.accepted().items() if times > 1} <= self.in_flight
+        assert balance.doubled <= balance.in_flight
+        return balance
+
+    def _balance(self, fault: str) -> Balance:
         accepted = self.accepted()
-        lost = self.emitted - set(accepted)
-        doubled = {event for event, times in accepted.items() if times > 1}
-        assert lost == set()
-        assert doubled <= self.in_flight
-        balance = Balance(
+        received = sum(accepted.values())
+        return Balance(
             fault=fault,
             lane=self.lane,
             emitted=len(self.emitted),
-            received=sum(accepted.values()),
-            lost=len(lost),
-            doubled=len(doubled),
+            received=received,
+            lost=len(self.emitted) - len(accepted),
+            doubled=received - len(accepted),
             in_flight=len(self.in_flight),
-            recovery=recovery,
+            recovery=time.monotonic() - self.recovers_since,
         )
-        self.balances.append(balance)
-        return balance
 
 
 def slowly(seconds: float) -> Decide:

@@ -29,15 +29,20 @@ def test_a_database_that_restarts_loses_nothing(
     enough: Enough,
     mode: Literal["fast", "immediate"],
 ) -> None:
-    worker = start_worker()
+    # At length an attempt, and a lease, outlive the outage.
+    worker = start_worker(
+        ANGARIUM_TIMEOUT=str(enough(3, 20)), ANGARIUM_LEASE_MARGIN=str(enough(1, 10))
+    )
     slow_ledger.emit(enough(150, 300))
     slow_ledger.receiver.wait_for(20)
+    slow_ledger.broken()
     with database.stopped(mode):
         time.sleep(enough(1, 2))
     slow_ledger.broken()
     assert slow_ledger.under_way()
     how = {"fast": "is restarted", "immediate": "crashes and recovers"}[mode]
-    slow_ledger.close(f"PostgreSQL {how}")
+    balance = slow_ledger.close(f"PostgreSQL {how}")
+    assert balance.doubled <= enough(balance.in_flight, 0)
     assert worker.status is None
     assert beat.status is None
 
@@ -69,7 +74,8 @@ def test_a_database_without_a_free_connection_loses_nothing(
 def test_a_disk_that_is_full_loses_nothing(
     beat: Process, slow_ledger: Ledger, start_worker: Start
 ) -> None:
-    start_worker()
+    # An attempt, and a lease, outlive the outage.
+    start_worker(ANGARIUM_TIMEOUT="20", ANGARIUM_LEASE_MARGIN="10")
     slow_ledger.emit(300)
     slow_ledger.receiver.wait_for(20)
     with database.full_disk():
@@ -77,7 +83,7 @@ def test_a_disk_that_is_full_loses_nothing(
         time.sleep(3)
         assert slow_ledger.under_way()
     slow_ledger.mended()
-    slow_ledger.close("PostgreSQL's disk is full for three seconds")
+    assert slow_ledger.close("PostgreSQL's disk is full for three seconds").doubled == 0
 
 
 @pytest.fixture

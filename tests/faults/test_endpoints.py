@@ -14,7 +14,7 @@ from tests.faults.conftest import Enough, Start
 from tests.faults.ledger import Ledger, slowly
 from tests.faults.network import Road
 from tests.processes import Process, wait_until
-from tests.receiver import Answer, Received, Receiver
+from tests.receiver import Answer, Received, Receiver, most_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -156,7 +156,9 @@ def test_what_was_held_for_a_dead_endpoint_is_released_little_by_little(
     balance = ledger.close("an endpoint is dead, its circuit open, then back with all that waited")
     assert balance.doubled == 0
     assert not DeadLetter.objects.exists()
-    # At most so many a second, and one burst of a second's worth.
+    # At most so many a second, after one burst of a second's worth.
+    came = sorted(one.at for one in ledger.receiver.received if one.path == ledger.path)
+    assert most_in(1.0, came) <= 2.5 * RELEASED_A_SECOND
     assert balance.recovery >= (50_000 - 2 * RELEASED_A_SECOND) / RELEASED_A_SECOND
 
 

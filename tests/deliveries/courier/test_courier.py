@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from functools import partial
 from socket import socketpair
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import psycopg
@@ -18,6 +18,7 @@ from kombu.asynchronous.timer import Timer
 from uuid_utils.compat import uuid7
 
 from deliveries.conf import DeliverySettings
+from deliveries.courier.clock import LONGEST_SLEEP
 from deliveries.courier.courier import Courier, statistics
 from deliveries.emit import emit
 from deliveries.models import Attempt, Delivery
@@ -599,6 +600,19 @@ def test_the_gates_are_kept_after_the_loop_was_reset(
     forget(ride.hub)
     ride.courier.resume()
     ride.run_until(lambda: rows_like(state="waiting", attempt_number=0) >= 10)
+
+
+def test_a_loop_that_was_held_up_takes_no_endpoint_for_slow(
+    ride: Ride, make_endpoint: MakeEndpoint, receiver: Receiver, turnstile: Turnstile
+) -> None:
+    receiver.answers["/hook"] = turnstile
+    make_endpoint(url=receiver.url(), max_in_flight=1)
+    ride.submit(*emitted(10))
+    ride.run_until(lambda: turnstile.inside)
+    turnstile.open()
+    sleep(3 * LONGEST_SLEEP)
+    ride.run_until_done(10)
+    assert rows_like(state="delivered") == 10
 
 
 # Endpoints that have a rate
