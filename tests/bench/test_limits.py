@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.bench.limits import Costs, Machines, limits, needs, rate_of_waiting_workers
+from tests.bench.scaling import PAGE, TABLES
+from tests.tables import table_in
 
 EMIT = Costs(100, 1000, 1.0, 500, 10, 1, 0, 400)
 DELIVER = Costs(100, 1000, 0.1, 500, 10, 3, 300, 0)
@@ -29,6 +31,11 @@ def test_the_tighter_of_cpu_and_log_says_how_many_databases_it_takes() -> None:
     assert needs(COSTS, 501, MACHINES).databases == 2
     quick_disks = replace(MACHINES, wal_bytes_a_second=1e12)
     assert needs(COSTS, 25_001, quick_disks).databases == 2
+
+
+def test_the_page_has_a_place_for_each_table() -> None:
+    for name in TABLES:
+        table_in(PAGE, name)
 
 
 def test_what_a_rate_takes_grows_with_it() -> None:
