@@ -66,7 +66,8 @@ def test_a_broken_endpoint_is_left_alone_probed_and_gets_everything_when_it_is_b
     wait_until(lambda: circuit() != "closed", "the circuit to open")
     wait_until(lambda: Endpoint.objects.get().openings >= 3, "probes that fail")
     wait_until(lambda: Delivery.objects.filter(state="held").count() >= 38, "the others to be held")
-    emitted |= {emit("invoice.paid", number).pk for number in range(20)}
+    meanwhile = {emit("invoice.paid", number).pk for number in range(20)}
+    emitted |= meanwhile
     failed = len(endpoint.came(503))
 
     endpoint.broken = False
@@ -81,6 +82,9 @@ def test_a_broken_endpoint_is_left_alone_probed_and_gets_everything_when_it_is_b
     assert most_in(1.0, delivered) <= 20 + 20 + 5
     # The first came before the circuit was open; from then on there were probes alone.
     assert failed <= 40 + 3 + 5
+    # To be held uses up no attempt.
+    held = Delivery.objects.filter(event__in=meanwhile)
+    assert set(held.values_list("attempt_number", flat=True)) == {1}
     assert Attempt.objects.exclude(outcome="delivered").count() == len(endpoint.came(503))
 
 
