@@ -58,6 +58,14 @@ def test_each_service_gets_what_has_no_default(service: str) -> None:
     )
 
 
+def test_it_is_called_by_the_names_that_the_examples_have() -> None:
+    examples = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
+    called = {
+        name for page in examples for name in re.findall(r"http://([\w.]+):8000/", page.read_text())
+    }
+    assert called - {"web"} <= set(environment("web")["ALLOWED_HOSTS"].split(","))
+
+
 @pytest.mark.parametrize("service", OURS)
 def test_django_finds_nothing_to_complain_of_in_a_deployment(service: str) -> None:
     checked = subprocess.run(

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from cryptography.fernet import Fernet
 
 from config import settings
 from deliveries.conf import DeliverySettings
@@ -50,6 +51,25 @@ def test_the_defaults_in_the_table_are_those_of_the_code() -> None:
                 assert [float(one) for one in said.split(",")] == [float(one) for one in values], (
                     name
                 )
+
+
+def test_the_file_of_secrets_has_all_that_compose_asks_for(tmp_path: Path) -> None:
+    [block] = re.findall(r"```sh\n(cat > \.env .*?)```", README, re.DOTALL)
+    subprocess.run(["sh", "-c", block], cwd=tmp_path, check=True)
+    lines = (tmp_path / ".env").read_text().splitlines()
+    written = dict(line.split("=", 1) for line in lines)
+    asked = re.findall(r"\$\{(\w+):\?", (ROOT / "docker-compose.yml").read_text())
+    assert set(written) == set(asked)
+    assert len(written["SECRET_KEY"]) >= 50
+    Fernet(written["ENCRYPTION_KEYS"])
+    assert written["POSTGRES_PASSWORD"].isalnum()
+
+
+def test_the_courier_s_settings_are_those_of_the_service() -> None:
+    [block] = re.findall(r"```python\n(CELERY_WORKER_POOL = .*?)```", README, re.DOTALL)
+    told: dict[str, object] = {}
+    exec(block, {}, told)
+    assert told == {name: getattr(settings, name) for name in told}
 
 
 @pytest.fixture

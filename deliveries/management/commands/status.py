@@ -16,7 +16,7 @@ from deliveries.status import FailingEndpoint, Some, failing, status
 from subscriptions.management.teaching import TeachingCommand
 
 MEANINGS = {
-    "pending": ("to be sent as soon as a worker takes it", "rung for {ago} ago"),
+    "pending": ("to be sent as soon as a worker takes it", "enqueued {ago} ago"),
     "sending": ("a worker has it", "the first lease ends in {ahead}"),
     "waiting": ("its last attempt failed, or its turn is to come", "the next in {ahead}"),
     "gathering": ("waits for its batch to fill", "the oldest is {ago} old"),
@@ -41,7 +41,7 @@ class Command(TeachingCommand):
     help = (
         "Show what is under way, what is dead, and which endpoints have failed for the longest. "
         "Where pending deliveries grow in number, add workers; where messages cannot be counted, "
-        "look after the broker. For dead letters there is `manage.py dead_letters`."
+        "look after the broker. For dead letters there is `manage.py dead_letters list`."
     )
     examples = """\
 examples:

@@ -140,7 +140,7 @@ def test_another_s_dead_letters_are_not_redriven(ours: Tenant, theirs: Tenant) -
 
 
 @pytest.mark.parametrize("name", sorted(set(PAGES) - OPEN))
-def test_a_form_without_the_visit_s_token_changes_nothing(
+def test_a_form_without_the_session_s_token_changes_nothing(
     name: str, ours: Tenant, theirs: Tenant
 ) -> None:
     visitor, other = Visitor(ours.rows[Subscriber]), Visitor(theirs.rows[Subscriber])
