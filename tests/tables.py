@@ -1,7 +1,7 @@
 """Tables that commands write into pages of docs/, so that no figure there is typed by hand."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -15,6 +15,12 @@ def put_table(page: Path, name: str, lines: Iterable[str]) -> None:
     found = _place(page, name)
     text = "".join(f"{line}\n" for line in lines)
     page.write_text(found.string[: found.start(2)] + text + found.string[found.end(2) :])
+
+
+def as_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table, whose first column is of words and the others of numbers."""
+    rule = f"| --- |{' --: |' * (len(heads) - 1)}"
+    return [f"| {' | '.join(heads)} |", rule, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
 def _place(page: Path, name: str) -> re.Match[str]:

@@ -19,17 +19,17 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="size of each round")
     parser.add_argument("--profile", action="store_true", help="where the courier's time goes")
     parser.add_argument("--scaling", action="store_true", help="what the rate grows with")
-    parser.add_argument("--write", action="store_true", help="put that into docs/scaling.md")
+    parser.add_argument("--write", action="store_true", help="put what is shown into docs/")
     parser.add_argument("figures", nargs="*", help="only these figures, or tables")
     options = parser.parse_args()
     with system() as directory:
         from tests.bench.figures import Bench
-        from tests.bench.report import show, show_profile, show_table
+        from tests.bench.report import figures, layers, ratios, show, show_table
         from tests.bench.scaling import PAGE, Scaling
 
         bench = Bench(directory, options.rounds, options.scale)
         if options.profile:
-            show_profile(bench.profile())
+            show("profile", layers(bench.profile()), write=options.write)
             return 0
         if options.scaling:
             for name, lines in Scaling(bench).run(options.figures):
@@ -38,7 +38,8 @@ def main() -> int:
                     put_table(PAGE, name, lines)
             return 0
         results = bench.run(options.figures)
-    show(results)
+        show("figures", figures(results), write=options.write)
+        show("ratios", ratios(results), write=options.write)
     sys.stdout.write(json.dumps(results) + "\n")
     return 0
 

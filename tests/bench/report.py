@@ -3,7 +3,18 @@
 from rich.console import Console
 from rich.table import Table
 
+from tests.processes import ROOT
+from tests.tables import as_lines, put_table
+
+PAGE = ROOT / "docs" / "performance.md"
+HEADS = {
+    "figures": ("figure", "the median of the rounds"),
+    "ratios": ("ratio", "is", "should be"),
+    "profile": ("layer", "us a delivery"),
+}
+
 Results = dict[str, dict[str, float]]
+Rows = list[tuple[str, ...]]
 
 # What is compared: its name, the figures, and what it should be at the least.
 RATIOS = [
@@ -29,31 +40,41 @@ RATIOS = [
 ]
 
 
-def show(results: Results) -> None:
-    figures = Table("figure", "", title="Figures")
-    for name, values in results.items():
-        # One request for fifty events is 0.02 requests an event, and not 0.0.
-        shown = "   ".join(
-            f"{key} {value:,.{1 if value >= 1 else 2}f}" for key, value in values.items()
+def figures(results: Results) -> Rows:
+    # One request for fifty events is 0.02 requests an event, and not 0.0.
+    return [
+        (
+            name,
+            ", ".join(
+                f"{key.replace('_', ' ')} {value:,.{1 if value >= 1 else 2}f}"
+                for key, value in values.items()
+            ),
         )
-        figures.add_row(name, shown)
-    ratios = Table("ratio", "is", "should be", title="Ratios, in this run")
-    for name, (upper, upper_key), (lower, lower_key), bar in RATIOS:
-        if upper in results and lower in results:
-            ratio = results[upper][upper_key] / results[lower][lower_key]
-            ratios.add_row(name, f"{ratio:.2f}", bar)
-    console = Console(width=110)
-    console.print(figures)
-    console.print(ratios)
+        for name, values in results.items()
+    ]
 
 
-def show_profile(layers: dict[str, float]) -> None:
-    table = Table("layer", "us a delivery", title="Where the courier's time goes")
-    for layer, microseconds in layers.items():
-        table.add_row(layer, f"{microseconds:.0f}")
-    table.add_section()
-    table.add_row("all", f"{sum(layers.values()):.0f}")
+def ratios(results: Results) -> Rows:
+    return [
+        (name, f"{results[upper][upper_key] / results[lower][lower_key]:.2f}", bar)
+        for name, (upper, upper_key), (lower, lower_key), bar in RATIOS
+        if upper in results and lower in results
+    ]
+
+
+def layers(profile: dict[str, float]) -> Rows:
+    whole = ("all", f"{sum(profile.values()):.0f}")
+    return [*((layer, f"{us:.0f}") for layer, us in profile.items()), whole]
+
+
+def show(name: str, rows: Rows, *, write: bool) -> None:
+    """Print a table, and put it into its page if that is wanted."""
+    table = Table(*HEADS[name], title=name.capitalize())
+    for row in rows:
+        table.add_row(*row)
     Console(width=110).print(table)
+    if write:
+        put_table(PAGE, name, as_lines(HEADS[name], rows))
 
 
 def show_table(name: str, lines: list[str]) -> None:

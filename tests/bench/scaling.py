@@ -24,6 +24,7 @@ from tests.bench import processes
 from tests.bench.figures import DATA, Bench, wait_until
 from tests.bench.limits import Costs, Machines, Needs, limits, needs, rate_of_waiting_workers
 from tests.processes import ROOT
+from tests.tables import as_lines
 
 PAGE = ROOT / "docs" / "scaling.md"
 TABLES = ("waiting", "busy", "postgresql", "costs", "limits")
@@ -329,9 +330,7 @@ NEEDED: dict[str, Callable[[Needs], float]] = {
 
 
 def table(heads: tuple[str, ...], rows: list[tuple[object, ...]]) -> Lines:
-    rule = f"| --- |{' --: |' * (len(heads) - 1)}"
-    lines = [f"| {' | '.join(map(shown, row))} |" for row in rows]
-    return [f"| {' | '.join(heads)} |", rule, *lines]
+    return as_lines(heads, [[*map(shown, row)] for row in rows])
 
 
 def shown(value: object) -> str:
