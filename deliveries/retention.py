@@ -5,10 +5,11 @@ another transaction holds are left for the next run.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from deliveries import replays
@@ -17,6 +18,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
 from deliveries.models import DeadLetterJob, Delivery, Erasure
 from subscriptions.conf import part
+from subscriptions.dropping import drop_some
 from subscriptions.ids import lowest_uuid_at
 from subscriptions.models import Endpoint
 
@@ -142,9 +144,12 @@ def old_replays() -> int:
 def ended_jobs() -> int:
     """Drop the jobs on dead letters, and the erasures, that ended before HISTORY_RETENTION."""
     before = _ago(part(DeliverySettings).history_retention)
-    jobs, _ = DeadLetterJob.objects.filter(ended_at__lt=before).delete()
-    erasures, _ = Erasure.objects.filter(ended_at__lt=before).delete()
-    return jobs + erasures
+
+    def old(jobs: QuerySet[Any]) -> int:
+        ended = jobs.filter(ended_at__lt=before).order_by("pk")
+        return in_chunks(lambda limit: drop_some(ended, limit))
+
+    return old(DeadLetterJob.objects.all()) + old(Erasure.objects.all())
 
 
 def _ago(seconds: float) -> datetime:
