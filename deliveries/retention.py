@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
@@ -150,6 +151,23 @@ def ended_jobs() -> int:
         return in_chunks(lambda limit: drop_some(ended, limit))
 
     return old(DeadLetterJob.objects.all()) + old(Erasure.objects.all())
+
+
+def old_admin_log() -> int:
+    """Drop what Django's admin has logged of subscribers and theirs as the history is dropped.
+
+    Of users and schedules there is no other history: that stays.
+    """
+    if not apps.is_installed("django.contrib.admin"):
+        return 0
+    types = apps.get_model("contenttypes", "ContentType").objects.filter(
+        app_label__in=["subscriptions", "deliveries"]
+    )
+    before = _ago(part(DeliverySettings).history_retention)
+    old = apps.get_model("admin", "LogEntry").objects.filter(
+        action_time__lt=before, content_type__in=types
+    )
+    return in_chunks(lambda limit: drop_some(old.order_by("pk"), limit))
 
 
 def _ago(seconds: float) -> datetime:
