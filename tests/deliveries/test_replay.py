@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -23,6 +24,7 @@ from tests.deliveries.test_operations import in_state
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
 
 HOUR = timedelta(hours=1)
+OPENED = {"circuit_opened_at": timezone.now(), "openings": 1}
 
 
 @pytest.fixture
@@ -473,12 +475,12 @@ class TestDurability:
         ("health", "said"),
         [
             *(({"state": state}, state) for state in ("paused", "disabled", "unverified")),
-            ({"circuit": "open"}, "circuit is open"),
-            ({"circuit": "half_open"}, "circuit is open"),
+            ({"circuit": "open", **OPENED, "probe_at": timezone.now()}, "circuit is open"),
+            ({"circuit": "half_open", **OPENED, "probe": uuid4()}, "circuit is open"),
         ],
     )
     def test_while_its_endpoint_takes_no_deliveries_it_waits_and_holds_nothing(
-        self, endpoint: Endpoint, health: dict[str, str], said: str
+        self, endpoint: Endpoint, health: dict[str, Any], said: str
     ) -> None:
         emitted("invoice.paid")
         end(endpoint)
@@ -490,7 +492,7 @@ class TestDurability:
         replay = Replay.objects.get()
         assert (replay.state, replay.replayed) == ("running", 0)
         assert said in replay.waits_for
-        Endpoint.objects.update(state="active", circuit="closed")
+        Endpoint.objects.get().resume()
         assert sweeps.due_replays() == 1
         assert run(replay).replayed == 1
         assert Replay.objects.get().waits_for == ""
