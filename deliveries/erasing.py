@@ -150,7 +150,7 @@ def carry_on(erasure_id: str, limit: int) -> bool:
         others = entries.exclude(action=HistoryEntry.Action.ERASED)
         chunk = dict(others.values_list("pk", "object_id")[:limit])
         if chunk:
-            _forget_by_name({*chunk.values()} - {""})
+            _forget_by_id({*chunk.values()} - {""})
             HistoryEntry.objects.filter(pk__in=chunk).delete()
             return True
         unfinished.update(ended_at=timezone.now())
@@ -202,20 +202,19 @@ def _forget(subscriber_id: str) -> bool:
     return True
 
 
-def _forget_by_name(ids: set[str]) -> None:
-    """Delete what has the ids of its rows and is tied to none: they are gone, now or long since.
+def _forget_by_id(ids: set[str]) -> None:
+    """Delete what has the ids of its rows, and no foreign key to them.
 
-    The history has all of them, as each row's end is noted there; so it goes last.
+    The history knows these ids, also of rows that went long ago; so of all it goes last.
     """
     dead_letters.jobs_naming(ids).delete()
     if apps.is_installed("django.contrib.admin"):
         # Django's admin has a log of its own, in which names are. There an API key goes by its
         # prefix, a dot and a hash.
         log = apps.get_model("admin", "LogEntry").objects
-        prefix = Func(
-            *("object_id", Value("."), Value(1)), function="split_part", output_field=TextField()
-        )
-        log.alias(known_by=prefix).filter(known_by__in=ids).delete()
+        parts = ("object_id", Value("."), Value(1))
+        first = Func(*parts, function="split_part", output_field=TextField())
+        log.alias(first=first).filter(first__in=ids).delete()
 
 
 def _execute(statement: str, subscriber: UUID, limit: int | None = None) -> int:

@@ -156,7 +156,8 @@ def ended_jobs() -> int:
 def old_admin_log() -> int:
     """Drop what Django's admin has logged of subscribers and theirs as the history is dropped.
 
-    Of users and schedules there is no other history: that stays.
+    Of users and schedules there is no other history: that stays. People write this log, so it is
+    short enough to be read.
     """
     if not apps.is_installed("django.contrib.admin"):
         return 0

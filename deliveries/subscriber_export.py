@@ -110,7 +110,7 @@ def _rows(subscriber: str) -> Iterator[Row]:
     endpoints = Endpoint.objects.filter(subscriber=subscriber)
     ids = list(endpoints.order_by("pk").values_list("pk", flat=True))
     keys = ApiKey.objects.filter(subscriber=subscriber)
-    own = {(ActorKind.PORTAL, subscriber)}
+    own: set[tuple[str, str]] = {(ActorKind.PORTAL, subscriber)}
     own |= {(ActorKind.API_KEY, prefix) for prefix in keys.values_list("prefix", flat=True)}
     sessions = PortalSession.objects.filter(subscriber=subscriber)
     jobs = DeadLetterJob.objects.filter(subscriber=subscriber) | jobs_naming([subscriber, *ids])
