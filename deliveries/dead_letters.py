@@ -4,12 +4,12 @@ That is a job in the database. Its first chunk is done at once, so that a few ar
 request; the sweep carries on with the rest, from wherever a process left it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -35,6 +35,13 @@ NOTED_AS = {
 def open_letters(selection: Selection) -> QuerySet[DeadLetter]:
     """The open dead letters that are meant."""
     return DeadLetter.objects.filter(resolution="", **selection)
+
+
+def jobs_naming(ids: Collection[str]) -> QuerySet[DeadLetterJob]:
+    """The jobs on the dead letters of one of these subscribers or endpoints, whoever asked."""
+    return DeadLetterJob.objects.filter(
+        Q(selection__subscriber__in=ids) | Q(selection__endpoint__in=ids)
+    )
 
 
 def begin(action: Action, selection: Selection, *, subscriber: str | None = None) -> DeadLetterJob:

@@ -11,9 +11,10 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import F, Func, TextField, Value
 from django.utils import timezone
 
+from deliveries import dead_letters
 from deliveries.chunks import rows
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
@@ -147,8 +148,9 @@ def carry_on(erasure_id: str, limit: int) -> bool:
             return _forget(erasure.subscriber)
         entries = HistoryEntry.objects.filter(subscriber=erasure.subscriber)
         others = entries.exclude(action=HistoryEntry.Action.ERASED)
-        chunk = list(others.values_list("pk", flat=True)[:limit])
+        chunk = dict(others.values_list("pk", "object_id")[:limit])
         if chunk:
+            _forget_by_id({*chunk.values()} - {""})
             HistoryEntry.objects.filter(pk__in=chunk).delete()
             return True
         unfinished.update(ended_at=timezone.now())
@@ -195,16 +197,24 @@ def _forget(subscriber_id: str) -> bool:
         or Event.objects.filter(subscriber=subscriber).exists()
     ):
         return False
-    _forget_in_admin_log(subscriber_id, *endpoints.values_list("pk", flat=True))
     endpoints.delete()
     subscriber.delete()
     return True
 
 
-def _forget_in_admin_log(*objects: str) -> None:
-    """Django's admin has a log of its own, in which names are."""
+def _forget_by_id(ids: set[str]) -> None:
+    """Delete what has the ids of its rows, and no foreign key to them.
+
+    The history knows these ids, also of rows that went long ago; so of all it goes last.
+    """
+    dead_letters.jobs_naming(ids).delete()
     if apps.is_installed("django.contrib.admin"):
-        apps.get_model("admin", "LogEntry").objects.filter(object_id__in=objects).delete()
+        # Django's admin has a log of its own, in which names are. There an API key goes by its
+        # prefix, a dot and a hash.
+        log = apps.get_model("admin", "LogEntry").objects
+        parts = ("object_id", Value("."), Value(1))
+        first = Func(*parts, function="split_part", output_field=TextField())
+        log.alias(first=first).filter(first__in=ids).delete()
 
 
 def _execute(statement: str, subscriber: UUID, limit: int | None = None) -> int:

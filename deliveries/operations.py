@@ -111,6 +111,7 @@ def send_again(
     """Put deliveries on their way that are in one of these final states; returns which they were.
 
     Each has the whole retry schedule before it, and the id that it had. To be noted by the caller.
+    Those for which there is no room in the queue are rung for by the sweep, as it has some.
     """
     asked: dict[str, Any] = {
         "ids": list(deliveries),
@@ -125,7 +126,7 @@ def send_again(
         pending = [delivery for delivery, state, *_ in rows if state == "pending"]
         gathering = {endpoint for _, state, endpoint, _ in rows if state == "gathering"}
         queues = [(endpoint, key) for _, state, endpoint, key in rows if state == "queued"]
-        transaction.on_commit(lambda: bell.ring(pending), robust=True)
+        transaction.on_commit(lambda: bell.ring(pending[: bell.room()]), robust=True)
         transaction.on_commit(lambda: bell.ring_for_batches(gathering), robust=True)
         transaction.on_commit(lambda: bell.ring(ordering.advance(queues)), robust=True)
     return [delivery for delivery, *_ in rows]

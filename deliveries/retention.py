@@ -5,10 +5,12 @@ another transaction holds are left for the next run.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
+from django.apps import apps
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from deliveries import replays
@@ -17,6 +19,7 @@ from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
 from deliveries.models import DeadLetterJob, Delivery, Erasure
 from subscriptions.conf import part
+from subscriptions.dropping import drop_some
 from subscriptions.ids import lowest_uuid_at
 from subscriptions.models import Endpoint
 
@@ -142,9 +145,30 @@ def old_replays() -> int:
 def ended_jobs() -> int:
     """Drop the jobs on dead letters, and the erasures, that ended before HISTORY_RETENTION."""
     before = _ago(part(DeliverySettings).history_retention)
-    jobs, _ = DeadLetterJob.objects.filter(ended_at__lt=before).delete()
-    erasures, _ = Erasure.objects.filter(ended_at__lt=before).delete()
-    return jobs + erasures
+
+    def old(jobs: QuerySet[Any]) -> int:
+        ended = jobs.filter(ended_at__lt=before).order_by("pk")
+        return in_chunks(lambda limit: drop_some(ended, limit))
+
+    return old(DeadLetterJob.objects.all()) + old(Erasure.objects.all())
+
+
+def old_admin_log() -> int:
+    """Drop what Django's admin has logged of subscribers and theirs as the history is dropped.
+
+    Of users and schedules there is no other history: that stays. People write this log, so it is
+    short enough to be read.
+    """
+    if not apps.is_installed("django.contrib.admin"):
+        return 0
+    types = apps.get_model("contenttypes", "ContentType").objects.filter(
+        app_label__in=["subscriptions", "deliveries"]
+    )
+    before = _ago(part(DeliverySettings).history_retention)
+    old = apps.get_model("admin", "LogEntry").objects.filter(
+        action_time__lt=before, content_type__in=types
+    )
+    return in_chunks(lambda limit: drop_some(old.order_by("pk"), limit))
 
 
 def _ago(seconds: float) -> datetime:

@@ -120,6 +120,7 @@ def sweep_expired() -> None:
     retention.deleted_endpoints()
     retention.old_replays()
     retention.ended_jobs()
+    retention.old_admin_log()
 
 
 @shared_task(name="deliveries.sweep_old", ignore_result=True)

@@ -1,31 +1,38 @@
 import io
 import json
+import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from datetime import timedelta
+from typing import Any, ClassVar
 
 import pytest
 from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.utils import quote
 from django.contrib.auth.models import Permission, User
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import Client
+from django.db.models import Model
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 from rest_framework.test import APIClient
 
-from deliveries import erasing, replays, sweeps
+from deliveries import dead_letters, erasing, replays, retention, sweeps
 from deliveries.emit import InvalidEvent, emit
 from deliveries.fan_out import fan_out_chunk
 from deliveries.models import Attempt, DeadLetter, Delivery, Erasure, Event, Replay
 from deliveries.pipeline import claim, record
-from deliveries.subscriber_export import export
+from deliveries.subscriber_export import COLUMNS, export
 from subscriptions.history import HistoryEntry
-from subscriptions.ids import to_uuid
+from subscriptions.ids import new_id, to_uuid
 from subscriptions.models import (
     ApiKey,
     Endpoint,
     Feed,
     Handshake,
+    PortalSession,
     SigningSecret,
     Subscriber,
     Subscription,
@@ -34,7 +41,7 @@ from tests.api_client import api as api
 from tests.api_client import client_of, faults
 from tests.conftest import Configure
 from tests.seeding import seed
-from tests.subscriptions.test_admin import act, ask, page_of
+from tests.subscriptions.test_admin import act, ask, new_endpoint, page_of
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
@@ -48,6 +55,9 @@ def move_in(name: str) -> Subscriber:
     """A subscriber with something of every kind."""
     subscriber = Subscriber.objects.create(name=name, external_id=f"{name}-42")
     ApiKey.objects.create_key(name=f"{name}'s", subscriber=subscriber)
+    PortalSession.objects.create(
+        pk=new_id("psn"), subscriber=subscriber, expires_at=timezone.now() + timedelta(hours=1)
+    )
     endpoint = Endpoint.objects.create(
         subscriber=subscriber, url=f"http://127.0.0.1:9/{name}", description=name
     )
@@ -65,6 +75,8 @@ def move_in(name: str) -> Subscriber:
     replay = Replay(endpoint=other, pattern=f"{name}.*")
     replay.clean()
     replays.start(replay)
+    for named in ({"subscriber": subscriber.pk}, {"endpoint": other.pk}):
+        dead_letters.begin(dead_letters.Action.DISCARD, {**named, "reason": "expired"})
     return subscriber
 
 
@@ -108,12 +120,14 @@ def test_nothing_is_left_of_it_in_any_table_but_an_entry_and_a_count_without_a_n
     doomed: Subscriber,
 ) -> None:
     mine = Delivery.objects.filter(endpoint__subscriber=doomed).count()
+    its_endpoints = list(Endpoint.objects.filter(subscriber=doomed).values_list("pk", flat=True))
     erasure = erase(doomed)
     assert (erasure.deliveries, erasure.events) == (mine, 1)
     assert erasure.ended_at is not None
     left = everything()
     assert MARK not in repr(left)
     with_its_id = {label for label, rows in left.items() if doomed.pk in repr(rows)}
+    assert not [one for one in its_endpoints if one in repr(left)]
     assert with_its_id == {"deliveries.Erasure", "subscriptions.HistoryEntry"}
     entry = HistoryEntry.objects.get(subscriber=doomed.pk)
     assert (entry.action, entry.object_id, entry.name) == ("erased", doomed.pk, "")
@@ -240,6 +254,28 @@ def test_deliveries_are_found_through_their_endpoints_index(doomed: Subscriber) 
     assert "Seq Scan on deliveries_delivery" not in plan
 
 
+def test_jobs_on_its_dead_letters_go_whoever_asked_and_those_on_others_stay(
+    doomed: Subscriber, others: Subscriber, api: APIClient
+) -> None:
+    forgotten, kept = (
+        Endpoint.objects.filter(subscriber=owner).order_by("pk")[1] for owner in (doomed, others)
+    )
+    for endpoint in (forgotten, kept):
+        answer = api.post("/api/v1/dead-letters/discard/", {"endpoint": endpoint.pk})
+        assert answer.status_code == 200
+    api.post("/api/v1/dead-letters/discard/", {"reason": "gone"})
+    forgotten.delete_for_good()
+    Delivery.objects.filter(endpoint=forgotten).delete()
+    Replay.objects.filter(endpoint=forgotten).delete()
+    retention.deleted_endpoints()
+    erase(doomed)
+    left = repr(everything()["deliveries.DeadLetterJob"])
+    assert forgotten.pk not in left
+    assert doomed.pk not in left
+    assert kept.pk in left
+    assert "'selection': {'reason': 'gone'}" in left
+
+
 class TestApi:
     def test_the_id_has_to_be_written_again(self, doomed: Subscriber, api: APIClient) -> None:
         path = f"/api/v1/subscribers/{doomed.pk}/erase/"
@@ -286,16 +322,108 @@ class TestApi:
         assert client.post(f"{another_s}/erase/", {"confirm": others.pk}).status_code == 404
 
 
+def leads_to(model: type[Model], *wanted: type[Model]) -> bool:
+    """Whether foreign keys lead from a table to one of these, by whatever way."""
+    seen, to_see = set(), {model}
+    while to_see:
+        one = to_see.pop()
+        seen.add(one)
+        keys = [field for field in one._meta.concrete_fields if field.is_relation]
+        to_see |= {field.related_model for field in keys} - seen  # type: ignore[operator]
+    return not seen.isdisjoint(wanted)
+
+
+def kind_of(model: type[Model]) -> str:
+    """As what the export has it."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", model.__name__).lower()
+    return "history" if model is HistoryEntry else words
+
+
 class TestExport:
+    NEVER_TOLD: ClassVar = {
+        "api_key": {
+            "id": "it has the hash of the key",
+            "hashed_key": "a hash of the key",
+            "subscriber": "the one of the export",
+        },
+        "portal_session": {
+            "id": "the browser's cookie says it",
+            "subscriber": "the one of the export",
+        },
+        "endpoint": {
+            "subscriber": "the one of the export",
+            "credentials": "secret; credentials_shown is what may be seen of them",
+            "probe": "of the moment, while the circuit is half-open",
+            "takes_deliveries": "follows from state and circuit",
+        },
+        "signing_secret": {"ciphertext": "the secret"},
+        "replay": {"due_at": "of its machinery", "cursor": "of its machinery"},
+        "dead_letter_job": {"after": "of its machinery", "up_to": "of its machinery"},
+        "event": {
+            "ordinal": "out of a sequence that all subscribers share",
+            "fan_out_after": "of its machinery",
+        },
+        "delivery": {
+            "rung_at": "of its message on the broker",
+            "lease_expires_at": "of the worker that has it",
+            "ordering_key": "its event's, and the producer's where that is for everybody",
+            "ordinal": "out of a sequence that all subscribers share",
+        },
+        "attempt": {"id": "out of a sequence that all subscribers share"},
+        "state_change": {"id": "out of a sequence that all subscribers share"},
+        "dead_letter": {"subscriber": "the one of the export"},
+        "history": {"subscriber": "the one of the export"},
+    }
+    """What the export leaves out, and why."""
+
+    def test_every_table_that_leads_to_a_subscriber_is_in_it_and_so_is_every_column(self) -> None:
+        its = [model for model in apps.get_models() if leads_to(model, Subscriber, Delivery)]
+        columns = {
+            kind_of(model): sorted(field.name for field in model._meta.concrete_fields)
+            for model in [*its, HistoryEntry]
+        }
+        decided = {
+            kind: sorted([*names, *self.NEVER_TOLD.get(kind, {})])
+            for kind, names in COLUMNS.items()
+        }
+        assert decided == columns
+
+    def test_who_did_something_is_told_of_its_own_keys_alone(
+        self, doomed: Subscriber, api: APIClient
+    ) -> None:
+        own = client_of(ApiKey(name="bound", subscriber=doomed))
+        for client in (own, api):
+            letter = DeadLetter.objects.filter(subscriber=doomed, resolution="").first()
+            assert letter is not None
+            assert client.post(f"/api/v1/dead-letters/{letter.pk}/redrive/").status_code == 200
+            Delivery.objects.filter(pk=letter.delivery_id).update(
+                state="dead", ended_at=timezone.now()
+            )
+            DeadLetter.objects.create(
+                delivery_id=letter.delivery_id, reason="gone", died_at=timezone.now()
+            )
+        told = [
+            (row["record"], row["actor_kind"], row["actor_name"])
+            for row in of(doomed)
+            if "redriven" in (row.get("cause"), row.get("action"))
+        ]
+        assert told == [
+            ("state_change", "api_key", "bound"),
+            ("state_change", "api_key", ""),
+            ("history", "api_key", "bound"),
+            ("history", "api_key", ""),
+        ]
+
     def test_it_has_everything_and_what_is_referred_to_comes_first(
         self, doomed: Subscriber
     ) -> None:
+        held = Delivery.objects.filter(endpoint__subscriber=doomed, state="pending")[0]
+        held.endpoint.pause()
+        claim([to_uuid(held.pk)])
         rows = of(doomed)
-        kinds = list(dict.fromkeys(row["record"] for row in rows))
-        assert kinds == [
-            *["subscriber", "api_key", "endpoint", "signing_secret", "subscription", "handshake"],
-            *["feed", "replay", "event", "delivery", "attempt", "dead_letter", "history"],
-        ]
+        assert list(dict.fromkeys(row["record"] for row in rows)) == list(COLUMNS)
+        [why] = [row["cause"] for row in rows if row["record"] == "state_change"]
+        assert why == "endpoint_paused"
         deliveries = Delivery.objects.filter(endpoint__subscriber=doomed).values_list("pk", flat=1)
         assert {row["id"] for row in rows if row["record"] == "delivery"} == set(deliveries)
         seen: set[str] = set()
@@ -381,6 +509,51 @@ class TestAdmin:
         while erasing.carry_on_all():
             pass
         assert MARK not in repr({**everything(), "django.Session": []})
+
+    def test_what_the_admin_logged_of_what_was_added_changed_and_deleted_there_goes_too(
+        self,
+        admin_client: Client,
+        admin_user: User,
+        rf: RequestFactory,
+        doomed: Subscriber,
+        configure: Configure,
+    ) -> None:
+        request = rf.get("/")
+        request.user = admin_user
+        forms: dict[type[Model], dict[str, Any]] = {
+            Subscriber: {"name": f"{MARK} the son"},
+            Endpoint: new_endpoint(doomed, url=f"https://{MARK}.example/"),
+            ApiKey: {"name": MARK, "scopes": ["read"], "subscriber": doomed.pk},
+        }
+        assert set(forms) == {
+            model
+            for model, model_admin in admin.site._registry.items()
+            if leads_to(model, Subscriber) and model_admin.has_add_permission(request)
+        }
+        for model, form in forms.items():
+            meta = model._meta
+            admin_client.post(reverse(f"admin:{meta.app_label}_{meta.model_name}_add"), form)
+        kept, gone = (
+            Subscription.objects.create(
+                endpoint=Endpoint.objects.get(url=f"https://{MARK}.example/"),
+                pattern=f"{MARK}.{name}",
+            )
+            for name in ("kept", "gone")
+        )
+        admin_client.post(page_of(kept), {"filter": "n"})
+        admin_client.post(
+            reverse("admin:subscriptions_subscription_delete", args=[quote(gone.pk)]),
+            {"post": "yes"},
+        )
+        logged = LogEntry.objects.filter(object_repr__contains=MARK)
+        assert sorted(logged.values_list("content_type__model", "action_flag")) == [
+            *[("apikey", 1), ("endpoint", 1), ("subscriber", 1)],
+            *[("subscription", 2), ("subscription", 3)],
+        ]
+        configure(SWEEP_CHUNK=2)  # a process may end after each
+        erase(Subscriber.objects.get(name=f"{MARK} the son"))
+        erase(doomed)
+        assert MARK not in repr(everything())
 
     def test_what_the_admin_logged_goes_too(self, admin_client: Client, doomed: Subscriber) -> None:
         admin_client.post(page_of(doomed), {"name": f"{MARK} the second"})

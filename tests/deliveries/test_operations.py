@@ -5,13 +5,13 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from deliveries import operations
+from deliveries import operations, sweeps
 from deliveries.models import DeadLetter, Delivery
 from subscriptions.history import HistoryEntry
 from subscriptions.ids import to_uuid
 from subscriptions.models import Endpoint, Subscriber
-from tests.conftest import Queue
-from tests.deliveries.conftest import MakeDelivery, states
+from tests.conftest import Configure, Queue
+from tests.deliveries.conftest import MakeDelivery, age, states
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +79,24 @@ def test_whatever_has_ended_can_be_replayed(make_delivery: MakeDelivery, state: 
         assert not DeadLetter.objects.exclude(resolution="replayed").exists()
     else:
         assert (changed, delivery.state) == ([], state)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_has_no_room_in_the_queue_is_rung_for_by_the_sweep_once_it_has(
+    make_delivery: MakeDelivery, queue: Queue, configure: Configure
+) -> None:
+    dead = {in_state(make_delivery, "dead").pk for _ in range(5)}
+    queue.purge()
+    configure(QUEUE_LIMIT=2)
+    assert len(operations.redrive([to_uuid(delivery) for delivery in dead])) == 5
+    assert states() == dict.fromkeys(dead, "pending")
+    rung = queue.deliveries()
+    assert len(rung) == 2
+    Delivery.objects.filter(pk__in=rung).delete()
+    for delivery in Delivery.objects.all():
+        age(delivery, "rung_at", 31)
+    assert sweeps.lost() == 2
+    assert len(queue.deliveries() | rung) == 4
 
 
 @pytest.mark.parametrize("operation", [operations.redrive, operations.replay])

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.exceptions import ValidationError
@@ -23,6 +24,7 @@ from tests.deliveries.test_operations import in_state
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
 
 HOUR = timedelta(hours=1)
+OPENED = {"circuit_opened_at": timezone.now(), "openings": 1}
 
 
 @pytest.fixture
@@ -469,21 +471,28 @@ class TestDurability:
         assert queue.messages("housekeeping") == [("deliveries.replay", [replay.pk])]
         assert sweeps.due_replays() == 0
 
-    @pytest.mark.parametrize("state", ["paused", "disabled", "unverified"])
-    def test_while_its_endpoint_is_not_active_it_waits_and_holds_nothing(
-        self, endpoint: Endpoint, state: str
+    @pytest.mark.parametrize(
+        ("health", "said"),
+        [
+            *(({"state": state}, state) for state in ("paused", "disabled", "unverified")),
+            ({"circuit": "open", **OPENED, "probe_at": timezone.now()}, "circuit is open"),
+            ({"circuit": "half_open", **OPENED, "probe": uuid4()}, "circuit is open"),
+        ],
+    )
+    def test_while_its_endpoint_takes_no_deliveries_it_waits_and_holds_nothing(
+        self, endpoint: Endpoint, health: dict[str, Any], said: str
     ) -> None:
         emitted("invoice.paid")
         end(endpoint)
         replay = started(endpoint)
         make_due()
-        Endpoint.objects.update(state=state)
+        Endpoint.objects.update(**health)
         assert replays.step(replay.pk) is None
         assert sweeps.due_replays() == 0
         replay = Replay.objects.get()
         assert (replay.state, replay.replayed) == ("running", 0)
-        assert state in replay.waits_for
-        Endpoint.objects.update(state="active")
+        assert said in replay.waits_for
+        Endpoint.objects.get().resume()
         assert sweeps.due_replays() == 1
         assert run(replay).replayed == 1
         assert Replay.objects.get().waits_for == ""

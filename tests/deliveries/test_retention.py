@@ -1,19 +1,25 @@
 import re
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from django.db import connection
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
+from django.db import connection, transaction
 from django.utils import timezone
 
 from deliveries import operations, retention
 from deliveries.emit import emit
-from deliveries.models import Attempt, DeadLetter, Delivery, Event
+from deliveries.models import Attempt, DeadLetter, DeadLetterJob, Delivery, Erasure, Event
 from deliveries.pipeline import claim, record
 from subscriptions.ids import lowest_uuid_at, to_uuid
-from subscriptions.models import Endpoint
+from subscriptions.models import Endpoint, Subscriber
 from tests.conftest import Configure, MakeEndpoint
-from tests.deliveries.conftest import MakeDelivery, age
+from tests.deliveries.conftest import MakeDelivery, age, states
+from tests.deliveries.test_feed import in_another_thread
 from tests.deliveries.test_sweeps import bury
 from webhooks.sending.outcome import Outcome, OutcomeKind
 
@@ -155,6 +161,94 @@ def test_what_is_redriven_meanwhile_stays(
     operations.redrive([to_uuid(delivery.pk)])
     configure(EVENT_RETENTION=-1)
     assert retention.old_events() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+class TestBesideWorkers:
+    """Of each two, one transaction has done its work and is open still; nobody waits for it."""
+
+    @pytest.fixture(autouse=True)
+    def everything_is_old(self, configure: Configure) -> None:
+        configure(EVENT_RETENTION=-1, ATTEMPT_RETENTION=-1)
+
+    def test_what_a_worker_records_is_skipped_and_taken_in_a_later_run(
+        self, make_delivery: MakeDelivery
+    ) -> None:
+        recorded, over = make_delivery(), make_delivery()
+        deliver(over)
+        with transaction.atomic():
+            deliver(recorded)
+            assert beside(retention.old_attempts) == 1
+            assert beside(retention.old_events) == 1
+        assert [delivery.pk for delivery in Delivery.objects.all()] == [recorded.pk]
+        assert Attempt.objects.get().delivery_id == recorded.pk
+        assert (retention.old_attempts(), retention.old_events()) == (1, 1)
+
+    def test_what_a_person_sends_again_is_skipped_and_stays(
+        self, make_delivery: MakeDelivery
+    ) -> None:
+        redriven, over = make_delivery(), make_delivery()
+        for delivery in (redriven, over):
+            bury(delivery)
+        with transaction.atomic():
+            operations.redrive([to_uuid(redriven.pk)])
+            assert beside(retention.old_events) == 1
+        assert states() == {redriven.pk: "pending"}
+
+    def test_workers_record_while_others_are_deleted(self, make_endpoint: MakeEndpoint) -> None:
+        endpoint = make_endpoint()
+        old, new = (Delivery.objects.get(event=emit("invoice.paid", {"n": n})) for n in range(2))
+        deliver(old)
+        with transaction.atomic():
+            assert (retention.old_attempts(), retention.old_events()) == (1, 1)
+            beside(lambda: deliver(new))
+            beside(lambda: emit("invoice.paid", {"n": 2}))
+        assert sorted(endpoint.deliveries.values_list("state", flat=True)) == [
+            *("delivered", "pending")
+        ]
+
+
+class TestEndedJobs:
+    def test_go_by_their_age_in_chunks(self, configure: Configure) -> None:
+        long_ago = timezone.now() - timedelta(days=400)
+        for number, ended_at in enumerate([long_ago, long_ago, timezone.now(), None]):
+            DeadLetterJob.objects.create(
+                action="redrive", selection={}, matched=1, up_to=uuid4(), ended_at=ended_at
+            )
+            Erasure.objects.create(subscriber=f"{number}", ended_at=ended_at)
+        configure(SWEEP_CHUNK=1, SWEEP_CHUNKS=1)
+        assert [retention.ended_jobs() for _ in range(3)] == [2, 2, 0]
+        assert DeadLetterJob.objects.count() == Erasure.objects.count() == 2
+
+
+def test_the_admin_s_log_of_subscribers_goes_as_their_history_does_and_that_of_users_stays(
+    admin_user: User, subscriber: Subscriber
+) -> None:
+    for row in (subscriber, admin_user):
+        for days in (400, 1):
+            entry = LogEntry.objects.create(
+                user=admin_user,
+                content_type=ContentType.objects.get_for_model(row),
+                object_id=row.pk,
+                action_flag=2,
+            )
+            LogEntry.objects.filter(pk=entry.pk).update(
+                action_time=timezone.now() - timedelta(days=days)
+            )
+    assert [retention.old_admin_log() for _ in range(2)] == [1, 0]
+    assert LogEntry.objects.filter(object_id=subscriber.pk).count() == 1
+    assert LogEntry.objects.filter(object_id=admin_user.pk).count() == 2
+
+
+def beside(work: Callable[[], Any]) -> Any:
+    """What comes of some work in another transaction, which waits for nobody's lock for long."""
+
+    def run() -> Any:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '3s'")
+        return work()
+
+    return in_another_thread(run)
 
 
 def plan_of(statement: str, **parameters: Any) -> str:

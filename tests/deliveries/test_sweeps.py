@@ -253,7 +253,7 @@ class TestDeadLetters:
             assert sweeps.recovered_dead_letters() == expected
         assert operations.redrive([to_uuid(delivery.pk)]) == [to_uuid(delivery.pk)]
 
-    @pytest.mark.parametrize("reason", ["gone", "address_refused", "expired", "unrenderable"])
+    @pytest.mark.parametrize("reason", sorted({*DeadLetter.Reason.values} - {"exhausted"}))
     def test_those_that_died_of_something_else_are_left_to_a_person(
         self, make_delivery: MakeDelivery, reason: str
     ) -> None:
