@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 
 import psycopg
-from django.db import Error
+from django.db import DataError, Error
 
 DATA_EXCEPTION = "22"
 """The class of the errors whose primary message quotes the value too (PostgreSQL, appendix A)."""
@@ -18,7 +18,9 @@ def without_values(error: BaseException) -> str:
     """SQLSTATE, constraint and primary message, of Django's or psycopg's error."""
     cause = error.__cause__ if isinstance(error, Error) else error
     if not isinstance(cause, psycopg.Error) or cause.sqlstate is None:
-        # It comes from no server, or went through a pickle: what follows its first line is lost.
+        # It comes from no server, or went through a pickle.
+        if isinstance(error, DataError):
+            return type(error).__name__
         return str(error).partition("\n")[0]
     told = [cause.sqlstate, cause.diag.constraint_name]
     if not cause.sqlstate.startswith(DATA_EXCEPTION):

@@ -195,6 +195,23 @@ def test_whatever_process_it_is_a_variable_alone_sets_the_sdk_up(
     assert run(PROVIDER, **variables) == f"{set_up}\n"
 
 
+WITHOUT_SDK = """
+import sys; sys.modules["opentelemetry.sdk.trace"] = None
+import django
+try:
+    django.setup()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+
+
+def test_where_the_sdk_is_missing_nothing_starts_and_it_is_said_what_to_install() -> None:
+    said = run(WITHOUT_SDK, OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:9")
+    assert said.startswith("ImproperlyConfigured OTEL_EXPORTER_OTLP_TRACES_ENDPOINT or")
+    assert "install angarium[otel]" in said
+    assert run(WITHOUT_SDK) == ""
+
+
 def test_a_batch_has_a_link_to_each_of_its_events(
     make_endpoint: MakeEndpoint, receiver: Receiver, lane: str, spans: Path, tmp_path: Path
 ) -> None:
