@@ -8,7 +8,7 @@ COPY config config
 COPY webhooks webhooks
 COPY subscriptions subscriptions
 COPY deliveries deliveries
-RUN pip install --constraint constraints.txt --editable ".[service]" \
+RUN pip install --constraint constraints.txt --editable ".[service,otel]" \
     && DEBUG=1 python manage.py collectstatic --no-input \
     && useradd --system --uid 10001 --no-create-home angarium
 

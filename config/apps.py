@@ -1,4 +1,14 @@
+from django.apps import AppConfig
 from django.contrib.admin import apps
+
+from config import tracing
+
+
+class Config(AppConfig):
+    name = "config"
+
+    def ready(self) -> None:
+        tracing.set_up()
 
 
 class Admin(apps.AdminConfig):

@@ -1,10 +1,13 @@
 """How log lines look: as JSON for machines, or as lines for people. One a record, whoever logs."""
 
 import json
+import logging
 from typing import Any
 
 import structlog
 from structlog.typing import EventDict
+
+from subscriptions.database_errors import discreet
 
 FORMATS = ("json", "line")
 
@@ -12,6 +15,9 @@ LINE = "%(asctime)s %(levelname)s %(name)s [%(request_id)s] %(message)s"
 
 # Nothing else that a library hangs on a record is let through: it might be a payload, or a secret.
 FIELDS = ("delivery_id", "event_id", "endpoint_id", "request_id", "status_code")
+
+# Statements have the values in them, and with DEBUG they are written.
+STATEMENTS = "django.db.backends"
 
 # Celery's lines about each task; the deliveries have their own.
 TASK_LOGGERS = ("celery.worker.strategy", "celery.app.trace")
@@ -23,7 +29,10 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "filters": {"request_id": {"()": "subscriptions.request_ids.RequestIdFilter"}},
-        "formatters": {"line": {"format": LINE}, "json": {"()": json_formatter}},
+        "formatters": {
+            "line": {"()": LineFormatter, "fmt": LINE},
+            "json": {"()": json_formatter},
+        },
         "handlers": {
             "console": {
                 "class": "logging.StreamHandler",
@@ -32,10 +41,18 @@ def logging_settings(form: str, level: str) -> dict[str, Any]:
             }
         },
         "loggers": {
-            name: {"level": level if level == "DEBUG" else "WARNING"} for name in TASK_LOGGERS
+            **{name: {"level": level if level == "DEBUG" else "WARNING"} for name in TASK_LOGGERS},
+            STATEMENTS: {"level": "INFO" if level == "DEBUG" else level},
         },
         "root": {"handlers": ["console"], "level": level},
     }
+
+
+class LineFormatter(logging.Formatter):
+    """A line, and the traceback below it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return discreet(super().format(record), record.exc_info and record.exc_info[1])
 
 
 def json_formatter() -> structlog.stdlib.ProcessorFormatter:
@@ -46,8 +63,7 @@ def json_formatter() -> structlog.stdlib.ProcessorFormatter:
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(allow=FIELDS),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            # The plain text: structlog's own form of tracebacks shows the variables.
-            structlog.processors.format_exc_info,
+            with_traceback,
         ],
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
@@ -56,6 +72,15 @@ def json_formatter() -> structlog.stdlib.ProcessorFormatter:
             structlog.processors.JSONRenderer(serializer=json.dumps),
         ],
     )
+
+
+def with_traceback(logger: Any, method: str, fields: EventDict) -> EventDict:
+    """As plain text: structlog's own form of tracebacks shows the variables."""
+    _, error, _ = fields.get("exc_info") or (None, None, None)
+    shown = structlog.processors.format_exc_info(logger, method, fields)
+    # Celery's message quotes the error as well.
+    said = {name: discreet(shown[name], error) for name in ("event", "exception") if name in shown}
+    return {**shown, **said}
 
 
 def without_what_is_missing(_: Any, __: str, fields: EventDict) -> EventDict:

@@ -5,13 +5,14 @@ application is in is handed on all the same. Spans have ids, and never a payload
 an error says.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import wraps
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import Link, NoOpTracerProvider, ProxyTracerProvider, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -50,6 +51,22 @@ def traced(emit: Callable[Arguments, Event]) -> Callable[Arguments, Event]:
 def current() -> str | None:
     """The traceparent of the span that this is in (W3C Trace Context, 3.2), if it is in one."""
     return _traceparent(trace.get_current_span())
+
+
+@contextmanager
+def continued(traceparent: str | None) -> Iterator[None]:
+    """Be in the trace that a request came with, unless the application is in one already.
+
+    What is no traceparent is passed over (W3C Trace Context, 4.3).
+    """
+    if traceparent is None or current() is not None:
+        yield
+        return
+    token = context.attach(w3c.extract({TRACEPARENT: traceparent}))
+    try:
+        yield
+    finally:
+        context.detach(token)
 
 
 def attempt(

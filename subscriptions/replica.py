@@ -16,6 +16,8 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, Error, connection, connections
 from django.db.models import Model, QuerySet
 
+from subscriptions.database_errors import without_values
+
 ALIAS = "replica"
 
 PATIENCE = 0.1
@@ -42,7 +44,7 @@ def read(rows: QuerySet[Row, Any], look: Callable[[QuerySet[Row, Any]], Found]) 
             _leave_alone("it is behind")
         except Error as error:
             connections[ALIAS].close()
-            _leave_alone(str(error).strip())
+            _leave_alone(without_values(error))
     return look(rows.using(DEFAULT_DB_ALIAS))
 
 

@@ -17,7 +17,19 @@ CHUNK = 250_000
 PER_SUBSCRIBER = 5_000
 TYPES = 20
 FAILING = 50
-"""One endpoint in so many."""
+
+
+@dataclass(frozen=True)
+class Density:
+    """How much there is beside the deliveries: one of each for so many."""
+
+    failing: int = FAILING
+    """Endpoints for each that fails, and has dead letters."""
+    history: int = 50
+    """Deliveries for each entry of the history."""
+
+
+SPARSE = Density()
 
 # An id as of the moment in the column `ms`, and the same for the same number `of` something.
 ID = "(lpad(to_hex(ms), 12, '0') || substr(md5('{what}' || {of}), 1, 20))::uuid"
@@ -40,7 +52,7 @@ ROWS = f"""
       FROM (SELECT n, n / 2 AS event_n,
                    %(begun)s::bigint + (n / 2) * 2 * %(span)s::bigint / %(rows)s AS ms,
                    (%(endpoints)s::uuid[])[owner * 2 + n %% 2 + 1] AS endpoint_id,
-                   (owner * 2 + n %% 2) %% {FAILING} = {FAILING} - 1 AS fails,
+                   (owner * 2 + n %% 2) %% %(failing)s = %(failing)s - 1 AS fails,
                    n > %(rows)s * 0.99 AS fresh,
                    floor({TYPES} * {CHANCE.format(what="type", of="(n / 2)")} ^ 3)::int AS type_n,
                    {CHANCE.format(what="state", of="n")} AS chance
@@ -105,7 +117,7 @@ HISTORY = f"""
     SELECT {ID.format(what="history", of="n")}, 'redriven', 'delivery',
            'dlv_' || replace(id::text, '-', ''), '',
            'ep_' || replace(endpoint_id::text, '-', ''), '', at
-      FROM seeded WHERE n %% 50 = 0
+      FROM seeded WHERE n %% %(history)s = 0
 """
 
 
@@ -123,7 +135,7 @@ class Seeded:
         return [("a busy", self.busiest), ("a quiet", self.quietest), ("an idle", self.idle)]
 
 
-def seed(deliveries: int, days: float = DAYS) -> Seeded:
+def seed(deliveries: int, days: float = DAYS, density: Density = SPARSE) -> Seeded:
     """Make so many deliveries, and all that belongs to them; PostgreSQL has no statistics yet."""
     subscribers = Subscriber.objects.bulk_create(
         Subscriber(name=f"Subscriber {n}")
@@ -143,6 +155,8 @@ def seed(deliveries: int, days: float = DAYS) -> Seeded:
             "rows": deliveries,
             "begun": int(now.timestamp() * 1000) - span,
             "span": span - 1000,
+            "failing": density.failing,
+            "history": density.history,
             "endpoints": [one.pk.removeprefix("ep_") for one in endpoints],
         }
         with transaction.atomic(), connection.cursor() as cursor:

@@ -20,7 +20,7 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.viewsets import ReadOnlyModelViewSet
 
-from deliveries import dead_letter_export, dead_letters, operations
+from deliveries import dead_letter_export, dead_letters, operations, tracing
 from deliveries.api.serializers import (
     DeadLetterExportFilters,
     DeadLetterFilters,
@@ -54,6 +54,7 @@ from subscriptions.explaining import Occurrence
 from subscriptions.ids import to_uuid
 from subscriptions.models import ApiKey, Subscription
 from webhooks.payloads import InvalidPayload
+from webhooks.sending.headers import TRACEPARENT
 
 State = Delivery.State
 Scope = ApiKey.Scope
@@ -123,7 +124,12 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
                 location=OpenApiParameter.HEADER,
                 description="A key of your own for this event, 255 characters at most. Sent again "
                 "with the same content, it makes no second event.",
-            )
+            ),
+            OpenApiParameter(
+                TRACEPARENT,
+                location=OpenApiParameter.HEADER,
+                description="The trace that the event belongs to (W3C Trace Context).",
+            ),
         ],
         examples=[
             OpenApiExample(
@@ -137,9 +143,10 @@ class EventViewSet(ApiViewSet[Event], ReadOnlyModelViewSet[Event]):
         given = NewEventSerializer(data=request.data, context=self.get_serializer_context())
         given.is_valid(raise_exception=True)
         try:
-            event = emit(
-                **given.validated_data, idempotency_key=request.headers.get("Idempotency-Key")
-            )
+            with tracing.continued(request.headers.get(TRACEPARENT)):
+                event = emit(
+                    **given.validated_data, idempotency_key=request.headers.get("Idempotency-Key")
+                )
         except InvalidPayload as error:
             raise ValidationError({"data": [str(error)]}) from error
         except UnknownEventType as error:

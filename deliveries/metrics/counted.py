@@ -51,7 +51,8 @@ class Histogram:
 EVENTS = Counter("angarium_events", "Events that were emitted.")
 DELIVERIES = Counter(
     "angarium_deliveries",
-    "Deliveries that were delivered, or given up; one that is redriven may end twice.",
+    "Deliveries that were delivered, or are dead; one that is redriven may end twice. To discard"
+    " one is somebody's decision and no outcome: it is not counted.",
     label="outcome",
     values=(Delivery.State.DELIVERED.value, Delivery.State.DEAD.value),
 )

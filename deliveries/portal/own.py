@@ -40,9 +40,7 @@ class Own:
 
     @property
     def dead_letters(self) -> QuerySet[DeadLetter]:
-        return DeadLetter.objects.filter(
-            resolution="", delivery__endpoint__subscriber=self.subscriber
-        )
+        return DeadLetter.objects.filter(resolution="", subscriber=self.subscriber)
 
     @property
     def replays(self) -> QuerySet[Replay]:

@@ -14,6 +14,7 @@ from rest_framework.serializers import as_serializer_error
 from rest_framework.views import exception_handler
 
 from subscriptions import request_ids
+from subscriptions.database_errors import without_values
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +39,10 @@ def handle(error: Exception, context: dict[str, Any]) -> Response | None:
         error = ValidationError(as_serializer_error(error))
     elif isinstance(error, IntegrityError):
         # Serializers have checked it, so that only a race leads here.
-        logger.warning("The database refused a change: %s", error)
+        logger.warning("The database refused a change: %s", without_values(error))
         error = Conflict()
     elif isinstance(error, DataError):
-        logger.warning("The database refused a value: %s", error)
+        logger.warning("The database refused a value: %s", without_values(error))
         error = ParseError("The request has a value that the database cannot hold, as a NUL is.")
     response = exception_handler(error, context)
     if response is not None and isinstance(response.data, dict):

@@ -1,7 +1,9 @@
-"""Each list of the admin and the API, with each filter that it offers, and what answers cost."""
+"""Each list of the admin, the API and the portal, with each filter that it offers, the pages that
+open from them, and what answers cost.
+"""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -13,8 +15,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from rest_framework.test import APIClient
 
+from deliveries.models import DeadLetter, Delivery
 from subscriptions.ids import from_uuid, lowest_uuid_at
-from subscriptions.models import ApiKey
+from subscriptions.models import ApiKey, Endpoint
+from subscriptions.portal_access import sign_link
 from tests.api_client import client_of
 from tests.seeding import Seeded
 
@@ -29,11 +33,17 @@ READ = """
 class Page:
     name: str
     path: str
-    query: dict[str, str]
+    query: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, Any] | None = None
+    """What is posted to it, if it is no page that is just opened."""
 
     @property
     def url(self) -> str:
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def ask(self, client: Client | APIClient) -> None:
+        answer = client.get(self.url) if self.form is None else client.post(self.url, self.form)
+        assert answer.status_code == 200, (self, answer.status_code)
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,7 @@ def cost(client: Client | APIClient, page: Page) -> Cost:
         cursor.execute(READ)
         (before,) = cursor.fetchone()
         with CaptureQueriesContext(connection) as queries:
-            answer = client.get(page.url)
-        assert answer.status_code == 200, (page, answer.status_code)
+            page.ask(client)
         cursor.execute(READ)
         (after,) = cursor.fetchone()
     asked = [query for query in queries if "SAVEPOINT" not in query["sql"]]
@@ -61,7 +70,7 @@ def everything(seeded: Seeded) -> Iterator[tuple[str, Client | APIClient, Page]]
     """All pages, each with a client that may see it, and what that is called."""
     admin = Client()
     admin.force_login(User.objects.create_superuser("bench"))
-    for page in admin_pages(seeded):
+    for page in (*admin_pages(seeded), *opened_pages(seeded), *confirmations()):
         yield "admin", admin, page
     api = _api("for all")
     for page in api_pages(seeded):
@@ -70,6 +79,10 @@ def everything(seeded: Seeded) -> Iterator[tuple[str, Client | APIClient, Page]]
         own = _api(f"of {who}", subscriber=endpoint.subscriber)
         for page in own_pages():
             yield f"API, {who} subscriber's key", own, page
+        visitor = Client()
+        visitor.post("/portal/enter/", {"link": sign_link(endpoint.subscriber)})
+        for page in portal_pages(endpoint):
+            yield f"portal, {who} subscriber", visitor, page
 
 
 def _api(name: str, **bound: Any) -> APIClient:
@@ -133,6 +146,50 @@ def admin_pages(seeded: Seeded) -> Iterator[Page]:
     yield Page("subscribers", subscribers, {})
 
 
+def opened_pages(seeded: Seeded) -> Iterator[Page]:
+    """Those of one thing, which tell what belongs to it."""
+    for who, whose in seeded.all:
+        yield Page(f"{who} endpoint", f"/admin/subscriptions/endpoint/{whose.pk}/change/")
+        owner = whose.subscriber_id
+        yield Page(f"{who} subscriber", f"/admin/subscriptions/subscriber/{owner}/change/")
+    for state in ("delivered", "dead", "waiting"):
+        one = Delivery.objects.filter(state=state).latest("pk")
+        event = f"/admin/deliveries/event/{one.event_id}"
+        yield Page(f"a {state} delivery", f"/admin/deliveries/delivery/{one.pk}/change/")
+        yield Page(f"event of a {state} delivery", f"{event}/change/")
+        yield Page(
+            f"a {state} delivery explained", f"{event}/explain/", {"endpoint": one.endpoint_id}
+        )
+    letter = DeadLetter.objects.filter(resolution="").latest("pk")
+    yield Page("a dead letter", f"/admin/deliveries/deadletter/{letter.pk}/change/")
+
+
+def confirmations() -> Iterator[Page]:
+    """What asks whether all rows of a list's page are meant."""
+    for name, model, rows, action in (
+        ("retrying", "delivery", Delivery.objects.filter(state="waiting"), "retry_now"),
+        ("redriving", "deadletter", DeadLetter.objects.filter(resolution=""), "redrive"),
+    ):
+        chosen = list(rows.order_by("-pk").values_list("pk", flat=True)[:CHOSEN])
+        form = {"action": action, "_selected_action": chosen}
+        yield Page(f"confirmation of {name}", f"/admin/deliveries/{model}/", form=form)
+
+
+def portal_pages(whose: Endpoint) -> Iterator[Page]:
+    """What a subscriber sees of its own."""
+    yield Page("endpoints", "/portal/endpoints/")
+    yield Page("its endpoint", f"/portal/endpoints/{whose.pk}/")
+    yield Page("deliveries", "/portal/deliveries/")
+    for state in ("delivered", "dead", "waiting"):
+        yield Page(f"deliveries, {state}", "/portal/deliveries/", {"state": state})
+    yield Page("deliveries of its endpoint", "/portal/deliveries/", {"endpoint": whose.pk})
+    for often, type_ in TYPES:
+        yield Page(f"deliveries of {often} type", "/portal/deliveries/", {"type": type_})
+    yield Page("dead letters", "/portal/dead-letters/")
+    yield Page("replays", "/portal/replays/")
+    yield Page("event types", "/portal/event-types/")
+
+
 def api_pages(seeded: Seeded) -> Iterator[Page]:
     deliveries, events, letters, history = (
         f"/api/v1/{name}/" for name in ("deliveries", "events", "dead-letters", "history")
@@ -165,6 +222,8 @@ def own_pages() -> Iterator[Page]:
         yield Page(f"own {name.replace('-', ' ')}", f"/api/v1/{name}/", {})
 
 
+CHOSEN = 50
+"""Rows that are chosen of a list."""
 UNDER_WAY = ("pending", "sending", "waiting", "held", "gathering", "queued", "batched")
 TYPES = [("a frequent", "seeded.type_0"), ("a rare", "seeded.type_19"), ("no", "seeded.none")]
 

@@ -108,7 +108,8 @@ def test_everything_starts_after_the_migration_and_that_after_the_servers() -> N
 
 def test_the_workers_have_time_to_end_their_deliveries() -> None:
     grace = int(SERVICES["worker"]["stop_grace_period"].removesuffix("s"))
-    assert grace > DeliverySettings().timeout
+    settings = DeliverySettings()
+    assert grace > settings.courier_grace + settings.connect_timeout
 
 
 @pytest.mark.parametrize("service", ["web", "worker", "beat"])
@@ -145,6 +146,10 @@ def test_nobody_else_gets_past_the_proxy_or_at_the_web_server_s_controls() -> No
 def test_the_image_does_not_run_as_root() -> None:
     assert re.findall(r"^USER (\w+)$", DOCKERFILE, re.MULTILINE) == ["angarium"]
     assert DOCKERFILE.index("USER angarium") < DOCKERFILE.index("CMD")
+
+
+def test_the_image_has_what_the_service_and_its_spans_take() -> None:
+    assert '".[service,otel]"' in DOCKERFILE
 
 
 def test_the_image_holds_every_package_and_ignores_the_rest() -> None:

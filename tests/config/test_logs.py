@@ -5,19 +5,34 @@ import logging
 import os
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from django.db import IntegrityError, connection, transaction
 
-from config.logs import FIELDS, json_formatter, logging_settings
+from config.logs import (
+    FIELDS,
+    LINE,
+    STATEMENTS,
+    LineFormatter,
+    json_formatter,
+    logging_settings,
+)
 from subscriptions import request_ids
 from tests import processes
 from tests.processes import ROOT
 
 
-def line(message: str, *arguments: object, **record: Any) -> str:
+def line(
+    message: str,
+    *arguments: object,
+    formatter: logging.Formatter | None = None,
+    **record: Any,
+) -> str:
     """What is written of a record."""
     made = logging.getLogger("deliveries").makeRecord(
         "deliveries",
@@ -30,7 +45,7 @@ def line(message: str, *arguments: object, **record: Any) -> str:
     )
     made.__dict__.update(record)
     request_ids.RequestIdFilter().filter(made)
-    return json_formatter().format(made)
+    return (formatter or json_formatter()).format(made)
 
 
 def written(message: str, *arguments: object, **record: Any) -> dict[str, Any]:
@@ -82,6 +97,49 @@ def test_a_traceback_is_a_field_and_shows_no_variables() -> None:
     assert "hunter2" not in json.dumps(parsed)
 
 
+VALUE = "in front\n\n'open' sesame\n  behind"
+
+
+def refused_by_the_database(value: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE kept (value text CHECK (value = '')) ON COMMIT DROP")
+        cursor.execute("INSERT INTO kept VALUES (%s)", [value])
+
+
+def says_it_in_its_own_words(value: str) -> None:
+    try:
+        refused_by_the_database(value)
+    except IntegrityError as error:
+        raise RuntimeError(f"it failed: {error}") from error
+
+
+def fails_beside_others(value: str) -> None:
+    try:
+        refused_by_the_database(value)
+    except IntegrityError as error:
+        raise ExceptionGroup("several failed", [error, ValueError("another")]) from None
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("formatter", [json_formatter(), LineFormatter(LINE)])
+@pytest.mark.parametrize(
+    "fails", [refused_by_the_database, says_it_in_its_own_words, fails_beside_others]
+)
+def test_of_an_error_of_the_database_no_row_is_written(
+    fails: Callable[[str], None], formatter: logging.Formatter
+) -> None:
+    with pytest.raises((IntegrityError, RuntimeError, ExceptionGroup)) as caught:
+        fails(VALUE)
+    error = caught.value
+    assert "sesame" in "".join(traceback.format_exception(error))
+    exc_info = (type(error), error, error.__traceback__)
+    # As Celery writes of a task that failed.
+    text = line("a task: %s", repr(error), formatter=formatter, error=exc_info)
+    assert "23514 kept_value_check" in text
+    for part in ("in front", "sesame", "behind", "DETAIL"):
+        assert part not in text
+
+
 def test_it_is_json_in_production_and_a_line_for_people_with_debug() -> None:
     for debug, begins in (("0", "{"), ("1", "2")):
         told = subprocess.run(
@@ -105,6 +163,12 @@ def test_celery_s_line_for_each_task_is_for_debugging_alone(level: str, expected
     settings = logging_settings("json", level)
     assert settings["loggers"]["celery.app.trace"] == {"level": expected}
     assert settings["root"]["level"] == level
+
+
+def test_statements_which_have_values_in_them_are_never_written() -> None:
+    levels = {level: logging_settings("line", level)["loggers"] for level in ("DEBUG", "ERROR")}
+    assert levels["DEBUG"][STATEMENTS] == {"level": "INFO"}
+    assert levels["ERROR"][STATEMENTS] == {"level": "ERROR"}
 
 
 @pytest.mark.django_db(transaction=True)

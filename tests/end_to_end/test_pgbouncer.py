@@ -8,11 +8,13 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from config.embedded import free_port
 from deliveries.emit import emit
 from deliveries.models import Attempt, Delivery
 from subscriptions.history import HistoryEntry
+from subscriptions.models import ApiKey
 from tests import processes
 from tests.conftest import MakeEndpoint
 from tests.processes import database_url, wait_until
@@ -59,6 +61,20 @@ def pgbouncer(transactional_db: None, tmp_path: Path) -> Iterator[str]:
         bouncer.wait(10)
 
 
+def emitted_and_listed_by_the_api(url: str) -> str:
+    """The id of an event that is the newest of the list once it is emitted."""
+    _, key = ApiKey.objects.create_key(name="an application")
+    with requests.Session() as session:
+        session.headers["Authorization"] = f"Bearer {key}"
+        events = f"{url}/api/v1/events/"
+        made = session.post(events, json={"type": "invoice.paid", "data": {}}, timeout=30)
+        assert made.status_code == 201
+        listed = session.get(events, timeout=30).json()["results"]
+    event: str = made.json()["id"]
+    assert (listed[0]["id"], len(listed) > 1) == (event, True)
+    return event
+
+
 def test_everything_is_delivered_by_workers_that_share_two_connections(
     pgbouncer: str,
     quick_schedules: None,
@@ -79,6 +95,9 @@ def test_everything_is_delivered_by_workers_that_share_two_connections(
         processes.beat(tmp_path / "beat.log", **through),
     ):
         emitted = {emit("invoice.paid", {"n": n}).pk for n in range(EVENTS)}
+        if lane == "courier":  # to web servers both lanes are one
+            with processes.web(tmp_path / "web.log", DATABASE_POOL_SIZE="4", **through) as url:
+                emitted.add(emitted_and_listed_by_the_api(url))
         under_way = Delivery.objects.exclude(endpoint=gone).filter(ended_at=None)
         wait_until(lambda: not under_way.exists(), "every delivery", patience=90)
         assert "Traceback" not in one.text() + two.text()

@@ -1,6 +1,9 @@
 """No cluster runs here: these hold the manifests to Kubernetes' schemas and to the settings."""
 
+import math
 import re
+import shutil
+import subprocess
 from typing import Any
 
 import kubernetes_validate
@@ -23,6 +26,7 @@ RUNNING = {
     for manifest in MANIFESTS
     if manifest["kind"] in ("Deployment", "Job")
 }
+kubectl = shutil.which("kubectl")
 IN_SECRET = {"SECRET_KEY", "ENCRYPTION_KEYS", "DATABASE_URL", "REDIS_URL"}
 
 each_pod = pytest.mark.parametrize("name", RUNNING)
@@ -31,6 +35,31 @@ each_pod = pytest.mark.parametrize("name", RUNNING)
 def named(kind: str, name: str) -> dict[str, Any]:
     [manifest] = [m for m in MANIFESTS if (m["kind"], m["metadata"]["name"]) == (kind, name)]
     return manifest
+
+
+@pytest.mark.skipif(kubectl is None, reason="kubectl is not installed")
+def test_kubectl_makes_the_same_of_it_with_labels_and_a_tag() -> None:
+    made = subprocess.run([str(kubectl), "kustomize", FOLDER], capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    manifests = list(yaml.safe_load_all(made.stdout))
+
+    def names(some: list[dict[str, Any]]) -> set[tuple[str, str]]:
+        return {(one["kind"], one["metadata"]["name"]) for one in some}
+
+    assert names(manifests) == names(MANIFESTS)
+    for manifest in manifests:
+        assert manifest["metadata"]["labels"]["app.kubernetes.io/name"] == "angarium"
+        if manifest["kind"] in ("Deployment", "Job"):
+            [container] = manifest["spec"]["template"]["spec"]["containers"]
+            assert container["image"] == "angarium:latest"
+
+
+def test_the_head_of_the_kustomization_names_each_file_with_a_placeholder() -> None:
+    head = (FOLDER / "kustomization.yaml").read_text().partition("apiVersion")[0]
+    with_placeholder = {
+        file for file in KUSTOMIZATION["resources"] if "example.com" in (FOLDER / file).read_text()
+    }
+    assert {file for file in KUSTOMIZATION["resources"] if file in head} == with_placeholder
 
 
 def test_every_file_is_applied() -> None:
@@ -99,7 +128,28 @@ def test_how_many_workers_there_are_the_scaler_alone_says() -> None:
     assert trigger["metadata"]["listName"] == "deliveries"
 
 
+def fewest(name: str) -> int:
+    """How many pods there are at least."""
+    spec = named("Deployment", name)["spec"]
+    found: int = spec.get("replicas") or named("ScaledObject", name)["spec"]["minReplicaCount"]
+    return found
+
+
+def at_once(budget: dict[str, Any], pods: int) -> int:
+    """How many of the pods may be evicted at a time; Kubernetes rounds a share up."""
+
+    def number(of: int | str) -> int:
+        return of if isinstance(of, int) else math.ceil(int(of.removesuffix("%")) * pods / 100)
+
+    if "maxUnavailable" in budget:
+        return number(budget["maxUnavailable"])
+    return pods - number(budget["minAvailable"])
+
+
 @pytest.mark.parametrize("name", ["angarium-web", "angarium-worker"])
 def test_no_drain_of_a_node_takes_all_of_them(name: str) -> None:
     budget = named("PodDisruptionBudget", name)["spec"]
     assert budget["selector"] == named("Deployment", name)["spec"]["selector"]
+    assert at_once(budget, fewest(name)) < fewest(name)
+    # Nor does it stop every drain.
+    assert at_once(budget, fewest(name)) > 0

@@ -60,6 +60,24 @@ def test_an_event_on_channels_reaches_who_asked_for_one_of_them(
     assert Delivery.objects.get().endpoint == eu
 
 
+@pytest.mark.parametrize(
+    ("came", "kept"),
+    [
+        ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", True),
+        ("00-00000000000000000000000000000000-b7ad6b7169203331-01", False),
+        ("nonsense", False),
+        ("", False),
+    ],
+)
+def test_an_event_belongs_to_the_trace_that_its_request_came_with(
+    api: APIClient, came: str, kept: bool
+) -> None:
+    assert api.post(EVENTS, PAID, headers={"traceparent": came}).status_code == 201
+    assert Event.objects.get().traceparent == (came if kept else None)
+    api.post(EVENTS, PAID)
+    assert Event.objects.latest("pk").traceparent is None
+
+
 def test_an_event_with_an_ordering_key_waits_its_turn(
     api: APIClient, make_endpoint: MakeEndpoint
 ) -> None:

@@ -1,5 +1,6 @@
 """The gauges: what there is just now, at a cost that has a bound."""
 
+import time
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -9,9 +10,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
+from redis import Redis
 
 from deliveries import bell, status
 from deliveries.emit import emit
+from deliveries.metrics.reporting import SEEN
 from deliveries.metrics.sweeps import sweeps_lag
 from deliveries.models import DeadLetter, Delivery, Event
 from tests.conftest import Configure, MakeEndpoint, Queue, install_schedules
@@ -174,6 +177,19 @@ def test_circuits_that_are_not_closed_are_counted(
 def test_the_messages_of_each_queue_are_counted(queue: Queue, scrape: Scrape) -> None:
     bell.ring_for_fan_out(["evt_1", "evt_2"])
     assert scrape().labelled("angarium_queue_messages") == {"deliveries": 0, "housekeeping": 2}
+
+
+@pytest.mark.parametrize(
+    ("kind", "gauge"), [("worker", "angarium_workers"), ("beat", "angarium_beats")]
+)
+def test_who_gave_no_sign_of_life_for_two_minutes_does_not_count_as_alive(
+    kind: str, gauge: str, redis: Redis, scrape: Scrape
+) -> None:
+    now = time.time()  # Redis' clock too
+    redis.zadd(SEEN, {f"{kind}:silent": now - 120, f"{kind}:well": now})
+    assert scrape()[gauge] == 1
+    redis.zrem(SEEN, f"{kind}:well")
+    assert scrape()[gauge] == 0
 
 
 class TestSweepsLag:
