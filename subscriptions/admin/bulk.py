@@ -1,7 +1,7 @@
 """Actions on rows of a list: asked first, on a page that says how many; then it is said again.
 
-Of "all" that a list finds no more are taken at a time than lists count. The page that asks has their
-keys, and what is confirmed is done to those, whatever the list has come to find since.
+Of "all" that a list finds no more are taken at a time than lists count. The page that asks has
+their keys, and what is confirmed is done to those, whatever the list has come to find since.
 """
 
 from collections.abc import Callable, Iterable

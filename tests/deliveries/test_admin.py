@@ -297,7 +297,7 @@ def test_of_more_than_are_taken_at_a_time_the_first_are_asked_for_and_it_is_said
     assert "2 deliveries will be redriven." in page
     assert "These are the first 2 of about 4 that the list finds." in page
     assert "2 of 2 deliveries redriven" in confirm(admin_client, DEAD, page)
-    assert [pk for pk, state in states().items() if state == "dead"] == [oldest.pk, newer[0].pk]
+    assert {pk for pk, state in states().items() if state == "dead"} == {oldest.pk, newer[0].pk}
 
 
 def test_nothing_is_done_to_all_of_which_nobody_was_shown_how_many_they_are(
