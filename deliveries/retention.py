@@ -11,11 +11,11 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from deliveries import replays
+from deliveries import replays, sampling
 from deliveries.chunks import in_chunks, rows
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
-from deliveries.models import DeadLetterJob, Delivery, Erasure
+from deliveries.models import DeadLetterJob, Delivery, Erasure, QueueSample
 from subscriptions.conf import part
 from subscriptions.ids import lowest_uuid_at
 from subscriptions.models import Endpoint
@@ -145,6 +145,12 @@ def ended_jobs() -> int:
     jobs, _ = DeadLetterJob.objects.filter(ended_at__lt=before).delete()
     erasures, _ = Erasure.objects.filter(ended_at__lt=before).delete()
     return jobs + erasures
+
+
+def old_queue_samples() -> int:
+    """Drop what no dashboard looks back to any more."""
+    dropped, _ = QueueSample.objects.filter(minute__lt=timezone.now() - sampling.KEPT).delete()
+    return dropped
 
 
 def _ago(seconds: float) -> datetime:

@@ -36,5 +36,5 @@ class LongestFirst(pages.ListFromReplica):
         due = Case(*(When(state=state, then=F(column)) for state, column in DUE.items()))
         return [due, "pk"]
 
-    def get_ordering_field_columns(self) -> dict[int, str]:
+    def get_ordering_field_columns(self) -> dict[int, Any]:
         return {}
