@@ -95,7 +95,9 @@ def past(found: Traffic) -> list[Figure]:
         Figure(
             "Success rate",
             "none" if rate is None else f"{rate:.2%}",
-            "nothing has ended" if rate is None else f"of what ended; {counted(whole.dead)} dead",
+            "nothing has ended"
+            if rate is None
+            else f"of {about}{counted(whole.delivered + whole.dead)} delivered or dead",
             links.deliveries(made, state="delivered_or_dead"),
             "" if rate is None or rate > WELL else "waiting" if rate > FAIR else "bad",
         ),

@@ -32,7 +32,7 @@ OUTCOMES = [
 PERCENTILES = [Series("p50", "low"), Series("p95", "middle"), Series("p99", "high")]
 FAILED = [one for one in OUTCOMES if one[1] in ("waiting", "dead")]
 LETTERS = [(Series("open", "bad"), "open"), (Series("resolved", "over"), "resolved")]
-DEPTHS = [Series("messages", "middle"), Series("pending", "busy")]
+DEPTHS = [Series("messages", "high"), Series("pending", "busy")]
 
 
 def outcomes(found: Traffic) -> Chart:
@@ -101,7 +101,7 @@ def depth(found: Traffic, samples: Sequence[Queue]) -> Chart:
 
     return Chart(
         "depth",
-        "Queue depth: messages on the broker, deliveries pending",
+        "Queue depth",
         DEPTHS,
         _columns(found, samples, values),
         said=_counted,
@@ -113,7 +113,7 @@ def depth(found: Traffic, samples: Sequence[Queue]) -> Chart:
 def overdue(found: Traffic, samples: Sequence[Queue]) -> Chart:
     return Chart(
         "overdue",
-        "For how long the oldest was overdue",
+        "Oldest overdue",
         [Series("overdue", "waiting")],
         _columns(
             found,
@@ -178,8 +178,8 @@ def _columns(
 
 def _sampled(period: Period) -> str:
     return (
-        f"The most that was seen in each {period.per}, by a look every minute."
-        " It leads to the deliveries made in that time, as they are now."
+        f"The most of each {period.per}, by a look every minute."
+        " A point leads to the deliveries made in that time."
     )
 
 

@@ -27,10 +27,11 @@ OLDER, NEWER = "older_than", "newer_than"
 
 def about(rows: QuerySet[Any]) -> str:
     """How many rows there are beyond ROWS_COUNTED, as PostgreSQL's planner sees it."""
-    (plan,) = json.loads(rows.order_by().values("pk").explain(format="json"))
-    count = plan["Plan"]["Plan Rows"]
-    # Its statistics may be old, or of no use.
-    return f"about {count:,}" if count > ROWS_COUNTED else f"more than {ROWS_COUNTED:,}"
+    plan = rows.order_by().values("pk").explain(format="json")
+    count = json.loads(plan)[0]["Plan"]["Plan Rows"]
+    # Its statistics may be old, and of what is bounded it sees no more than the bound.
+    is_known = count > ROWS_COUNTED and '"Limit"' not in plan
+    return f"about {count:,}" if is_known else f"more than {ROWS_COUNTED:,}"
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]

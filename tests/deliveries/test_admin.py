@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -298,6 +299,18 @@ def test_of_more_than_are_taken_at_a_time_the_first_are_asked_for_and_it_is_said
     assert "These are the first 2 of about 4 that the list finds." in page
     assert "2 of 2 deliveries redriven" in confirm(admin_client, DEAD, page)
     assert {pk for pk, state in states().items() if state == "dead"} == {oldest.pk, newer[0].pk}
+
+
+def test_of_more_that_are_overdue_than_are_taken_at_a_time_it_is_said_that_there_are_more(
+    admin_client: Client, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriptions.admin.pages.ROWS_COUNTED", 2)
+    late = [make_delivery(rung_at=timezone.now() - timedelta(hours=hour)) for hour in range(1, 4)]
+    overdue = f"{DELIVERIES}?state=overdue"
+    page = ask(admin_client, overdue, "discard", late[0], select_across="1")
+    assert "These are the first 2 of more than 2 that the list finds." in page
+    assert "2 of 2 deliveries discarded" in confirm(admin_client, overdue, page)
+    assert [pk for pk, state in states().items() if state == "pending"] == [late[0].pk]
 
 
 def test_nothing_is_done_to_all_of_which_nobody_was_shown_how_many_they_are(
