@@ -19,7 +19,7 @@ DUE = {State.PENDING: "rung_at", State.WAITING: "next_attempt_at"}
 
 
 def overdue() -> QuerySet[Delivery, Any]:
-    """Their keys: of each state one more than a list counts, those that have been due for longest."""
+    """Their keys: of each state one more than a list counts, the longest overdue of them."""
     pending, waiting = (
         Delivery.objects.filter(state=state, **{f"{column}__lt": Now()})
         .order_by(column)
