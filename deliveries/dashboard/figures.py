@@ -76,7 +76,7 @@ def current(found: Status) -> list[Figure]:
             "Open circuits",
             counted(circuits),
             f"of endpoints; {counted(failing)} failing",
-            links.endpoints(circuit__in="open,half_open"),
+            links.open_circuits(),
             "bad" if circuits else "",
         ),
     ]

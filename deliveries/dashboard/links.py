@@ -8,6 +8,7 @@ from django.contrib.admin.utils import quote
 from django.urls import reverse
 
 from deliveries.dashboard.periods import Span
+from subscriptions.models import Endpoint
 
 
 def deliveries(made: Span | None, endpoint: str = "", state: str = "") -> str:
@@ -32,5 +33,7 @@ def endpoint(id: str) -> str:
     return reverse("admin:subscriptions_endpoint_change", args=[quote(id)])
 
 
-def endpoints(**query: str) -> str:
+def open_circuits() -> str:
+    in_use = [state for state in Endpoint.State if state != Endpoint.State.DELETED]
+    query = {"circuit__in": "open,half_open", "state__in": ",".join(in_use)}
     return reverse("admin:subscriptions_endpoint_changelist", query=query)

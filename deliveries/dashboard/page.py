@@ -8,8 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from deliveries.charts import Chart
-from deliveries.dashboard import links, period_charts
+from deliveries.dashboard import links
 from deliveries.dashboard.figures import current, past
+from deliveries.dashboard.period_charts import charts_of
 from deliveries.dashboard.periods import PERIODS, period_named
 from deliveries.dashboard.queue import queue
 from deliveries.dashboard.traffic import Traffic, WorstEndpoint, traffic
@@ -34,7 +35,7 @@ def show(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     paused = "paused" in request.GET
     found = traffic(period, now)
     here = {"period": period.key}
-    charts = _charts(found)
+    charts = charts_of(found, queue(found.parts))
     return {
         **context,
         "title": "Dashboard",
@@ -68,20 +69,6 @@ def _sample(found: Traffic) -> str:
         f"There are many: the numbers are estimates, by {found.share:.1%} of the time, spread over"
         " all of it. The lists have them all."
     )
-
-
-def _charts(found: Traffic) -> dict[str, Chart]:
-    samples = queue(found.parts)
-    return {
-        "outcomes": period_charts.outcomes(found),
-        "success": period_charts.success(found),
-        "dead_letters": period_charts.dead_letters(found),
-        "attempts": period_charts.attempts(found),
-        "arrivals": period_charts.arrivals(found),
-        "depth": period_charts.depth(found, samples),
-        "overdue": period_charts.overdue(found, samples),
-        "worst": period_charts.worst_endpoints(found),
-    }
 
 
 def _anew(charts: Mapping[str, Chart]) -> str:

@@ -1,7 +1,7 @@
 """The charts of a period, each of plain data, with links to the lists behind them."""
 
 from collections.abc import Callable, Sequence
-from operator import attrgetter
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from deliveries.charts import Chart, Column, Series, Value
 from deliveries.dashboard import links
 from deliveries.dashboard.periods import Period, Span
 from deliveries.dashboard.queue import Queue
-from deliveries.dashboard.traffic import Flow, Traffic
+from deliveries.dashboard.traffic import Flow, Latency, Traffic
 from deliveries.dashboard.words import counted, lasted
 from subscriptions.hidden_characters import shown
 
@@ -35,7 +35,23 @@ LETTERS = [(Series("open", "bad"), "open"), (Series("resolved", "over"), "resolv
 DEPTHS = [Series("messages", "high"), Series("pending", "busy")]
 
 
-def outcomes(found: Traffic) -> Chart:
+def charts_of(found: Traffic, samples: Sequence[Queue]) -> dict[str, Chart]:
+    """All of them; `samples` has one for each part of the period."""
+    return {
+        "outcomes": _outcomes(found),
+        "success": _success(found),
+        "dead_letters": _dead_letters(found),
+        "attempts": _latency(found, "attempts", "How long attempts took", "of_attempts"),
+        "arrivals": _latency(
+            *(found, "arrivals", "From emit to delivery", "to_delivery"), state="delivered"
+        ),
+        "depth": _depth(found, samples),
+        "overdue": _overdue(found, samples),
+        "worst": _worst_endpoints(found),
+    }
+
+
+def _outcomes(found: Traffic) -> Chart:
     return Chart(
         "outcomes",
         f"Deliveries per {found.period.per}, by what has become of them",
@@ -43,16 +59,15 @@ def outcomes(found: Traffic) -> Chart:
         _columns(
             found,
             found.flows,
-            lambda flow, part: [
-                Value(getattr(flow, state), links.deliveries(part, state=state))
-                for _, state in OUTCOMES
-            ],
+            lambda flow, part: _each(
+                OUTCOMES, flow, lambda state: links.deliveries(part, state=state)
+            ),
         ),
         said=_counted,
     )
 
 
-def success(found: Traffic) -> Chart:
+def _success(found: Traffic) -> Chart:
     def values(flow: Flow, part: Span) -> list[Value]:
         rate = flow.success_rate
         href = links.deliveries(part, state="delivered_or_dead")
@@ -68,7 +83,7 @@ def success(found: Traffic) -> Chart:
     )
 
 
-def dead_letters(found: Traffic) -> Chart:
+def _dead_letters(found: Traffic) -> Chart:
     return Chart(
         "dead-letters",
         "Dead letters, by when they died",
@@ -76,25 +91,16 @@ def dead_letters(found: Traffic) -> Chart:
         _columns(
             found,
             found.dead_letters,
-            lambda letters, part: [
-                Value(getattr(letters, became), links.dead_letters(part, became))
-                for _, became in LETTERS
-            ],
+            lambda letters, part: _each(
+                LETTERS, letters, lambda became: links.dead_letters(part, became)
+            ),
         ),
         said=_counted,
         width=HALF,
     )
 
 
-def attempts(found: Traffic) -> Chart:
-    return _latency(found, "attempts", "How long attempts took", "of_attempts")
-
-
-def arrivals(found: Traffic) -> Chart:
-    return _latency(found, "arrivals", "From emit to delivery", "to_delivery", "delivered")
-
-
-def depth(found: Traffic, samples: Sequence[Queue]) -> Chart:
+def _depth(found: Traffic, samples: Sequence[Queue]) -> Chart:
     def values(queue: Queue, part: Span) -> list[Value]:
         href = links.deliveries(part)
         return [Value(queue.messages, href), Value(queue.pending, href)]
@@ -110,7 +116,7 @@ def depth(found: Traffic, samples: Sequence[Queue]) -> Chart:
     )
 
 
-def overdue(found: Traffic, samples: Sequence[Queue]) -> Chart:
+def _overdue(found: Traffic, samples: Sequence[Queue]) -> Chart:
     return Chart(
         "overdue",
         "Oldest overdue",
@@ -126,7 +132,7 @@ def overdue(found: Traffic, samples: Sequence[Queue]) -> Chart:
     )
 
 
-def worst_endpoints(found: Traffic) -> Chart:
+def _worst_endpoints(found: Traffic) -> Chart:
     return Chart(
         "worst",
         "Worst endpoints, by their deliveries that failed",
@@ -135,13 +141,7 @@ def worst_endpoints(found: Traffic) -> Chart:
             Column(
                 _short(endpoint.url),
                 shown(endpoint.url) or "a feed",
-                [
-                    Value(
-                        getattr(endpoint, state),
-                        links.deliveries(found.span, endpoint.id, state=state),
-                    )
-                    for _, state in FAILED
-                ],
+                _each(FAILED, endpoint, partial(links.deliveries, found.span, endpoint.id)),
             )
             for endpoint in found.worst
         ],
@@ -151,8 +151,12 @@ def worst_endpoints(found: Traffic) -> Chart:
 
 def _latency(found: Traffic, name: str, title: str, which: str, state: str = "") -> Chart:
     def values(flow: Flow, part: Span) -> list[Value]:
-        latency, href = getattr(flow, which), links.deliveries(part, state=state)
-        return [Value(latency and attrgetter(series.name)(latency), href) for series in PERCENTILES]
+        latency: Latency | None = getattr(flow, which)
+        href = links.deliveries(part, state=state)
+        return [
+            Value(None if latency is None else getattr(latency, series.name), href)
+            for series in PERCENTILES
+        ]
 
     return Chart(
         *(name, title, PERCENTILES),
@@ -160,6 +164,13 @@ def _latency(found: Traffic, name: str, title: str, which: str, state: str = "")
         said=lasted,
         width=HALF,
     )
+
+
+def _each(
+    kinds: Sequence[tuple[Series, str]], of: object, href: Callable[[str], str]
+) -> list[Value]:
+    """How many of each kind, with a link to them."""
+    return [Value(getattr(of, kind), href(kind)) for _, kind in kinds]
 
 
 def _columns(

@@ -93,9 +93,11 @@ WORST_ENDPOINTS = f"""
                    count(*) FILTER (WHERE state = 'waiting') AS waiting,
                    sum(failed)::int AS failed, sum(attempts)::int AS attempts
               FROM picked LEFT JOIN tried USING (id)
-             GROUP BY endpoint_id HAVING sum(failed) > 0) worst
+             GROUP BY endpoint_id HAVING sum(failed) > 0
+             ORDER BY count(*) FILTER (WHERE state IN ('dead', 'waiting')) DESC, failed DESC,
+                      endpoint_id LIMIT %(worst)s) worst
       JOIN subscriptions_endpoint endpoint ON endpoint.id = worst.endpoint_id
-     ORDER BY worst.dead + worst.waiting DESC, worst.failed DESC, endpoint.id LIMIT %(worst)s
+     ORDER BY worst.dead + worst.waiting DESC, worst.failed DESC, endpoint.id
 """
 
 

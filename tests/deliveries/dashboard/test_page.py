@@ -131,6 +131,7 @@ def happened(make_past: MakePast, make_endpoint: MakeEndpoint) -> Happened:
     QueueSample.objects.create(
         minute=(now - five).replace(second=0), messages=40, pending=20, overdue=90
     )
+    make_endpoint(state="deleted", circuit="open", circuit_opened_at=now, openings=1, probe_at=now)
     bell.ring([to_uuid(pending.pk)])
     made = [*fast, slow, dead, discarded, pending, held, sending, overdue, to_come]
     return Happened(
