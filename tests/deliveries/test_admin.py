@@ -1,3 +1,4 @@
+import json
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -319,6 +320,17 @@ def test_of_more_that_are_overdue_than_are_taken_at_a_time_it_is_said_that_there
     assert "These are the first 2 of more than 2 that the list finds." in page
     assert "2 of 2 deliveries discarded" in confirm(admin_client, overdue, page)
     assert [pk for pk, state in states().items() if state == "pending"] == [late[0].pk]
+
+
+def test_an_export_of_all_has_all_that_the_filter_finds(
+    admin_client: Client, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriptions.admin.pages.ROWS_COUNTED", 1)
+    letters = [in_state(make_delivery, "dead").dead_letters.get() for _ in range(3)]
+    data = {"action": "export_json_lines", "_selected_action": letters[0].pk, "select_across": "1"}
+    answer = admin_client.post(f"{DEAD_LETTERS}?resolution=open", data)
+    lines = answer.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [json.loads(line)["id"] for line in lines] == [letter.pk for letter in letters]
 
 
 def test_nothing_is_done_to_all_of_which_nobody_was_shown_how_many_they_are(
