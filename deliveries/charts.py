@@ -12,6 +12,8 @@ WIDTH, HEIGHT = 960, 216
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 10, 24
 GAP = 0.18
 """Between two bars, as a share of what a column has."""
+WIDEST = 96
+"""A bar of few has no more than this."""
 TICKS = 4
 LABELS = 7
 THINNEST = 1.5
@@ -162,6 +164,7 @@ class _Scale:
 
 
 def _bars(chart: Chart, scale: _Scale) -> Iterator[Bar]:
+    width = min(round(scale.step * (1 - GAP), 1), WIDEST)
     for number, column in enumerate(chart.columns):
         top = float(HEIGHT - BOTTOM)
         for series, value in zip(chart.series, column.values, strict=True):
@@ -170,9 +173,9 @@ def _bars(chart: Chart, scale: _Scale) -> Iterator[Bar]:
             height = max(scale.height(value.amount), THINNEST)
             top -= height
             yield Bar(
-                scale.x(number, GAP / 2),
+                scale.x(number, (1 - width / scale.step) / 2),
                 round(top, 1),
-                round(scale.step * (1 - GAP), 1),
+                width,
                 round(height, 1),
                 series.tone,
                 value.href,

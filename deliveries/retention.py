@@ -13,11 +13,11 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
-from deliveries import replays
+from deliveries import replays, sampling
 from deliveries.chunks import in_chunks, rows
 from deliveries.conf import DeliverySettings
 from deliveries.dropping import drop_deliveries
-from deliveries.models import DeadLetterJob, Delivery, Erasure
+from deliveries.models import DeadLetterJob, Delivery, Erasure, QueueSample
 from subscriptions.conf import part
 from subscriptions.dropping import drop_some
 from subscriptions.ids import lowest_uuid_at
@@ -169,6 +169,12 @@ def old_admin_log() -> int:
         action_time__lt=before, content_type__in=types
     )
     return in_chunks(lambda limit: drop_some(old.order_by("pk"), limit))
+
+
+def old_queue_samples() -> int:
+    """Drop what no dashboard looks back to any more."""
+    dropped, _ = QueueSample.objects.filter(minute__lt=timezone.now() - sampling.KEPT).delete()
+    return dropped
 
 
 def _ago(seconds: float) -> datetime:

@@ -126,6 +126,11 @@ class Status:
     circuits: Mapping[str, int]
     """How many are open, or half-open."""
 
+    @property
+    def overdue(self) -> float:
+        """For how many seconds the first of all has been due that is to be sent now."""
+        return max(self.seconds_since(self.deliveries[state]) for state in ("pending", "waiting"))
+
     def seconds_since(self, some: Some) -> float:
         """For how long the first of them has been due, or been there; 0 where there is none."""
         if some.earliest is None:

@@ -14,6 +14,7 @@ from deliveries import (
     plain_lane,
     replays,
     retention,
+    sampling,
     sweeps,
 )
 from deliveries.fan_out import fan_out_chunk
@@ -98,8 +99,9 @@ def sweep_held() -> None:
 
 @shared_task(name="deliveries.sweep_health", ignore_result=True)
 def sweep_health() -> None:
-    """Warn of endpoints that have failed for long, and disable those that have for too long."""
+    """Warn of endpoints that have failed for long, disable others; note how long the queue is."""
     sweeps.failing_endpoints()
+    sampling.sample_queue()
 
 
 @shared_task(name="deliveries.sweep_dead_letters", ignore_result=True)
@@ -121,6 +123,7 @@ def sweep_expired() -> None:
     retention.old_replays()
     retention.ended_jobs()
     retention.old_admin_log()
+    retention.old_queue_samples()
 
 
 @shared_task(name="deliveries.sweep_old", ignore_result=True)

@@ -16,6 +16,7 @@ from django.utils.safestring import SafeString
 from deliveries import operations
 from deliveries.admin.display import state_of, why
 from deliveries.admin.exchanges import what_happened
+from deliveries.admin.overdue import OVERDUE, LongestFirst, overdue
 from deliveries.lifecycle import FINAL, ON_ITS_WAY, TRANSITIONS
 from deliveries.models import Attempt, DeadLetter, Delivery
 from subscriptions.admin.base import ReadOnlyAdmin, RecordInline
@@ -42,6 +43,12 @@ def sent_again(deliveries: QuerySet[Delivery], states: Iterable[State]) -> Query
     return deliveries.filter(state__in=states, feed_position=None).exclude(**gone)
 
 
+SEVERAL_STATES = {
+    "on_its_way": sorted(ON_ITS_WAY),
+    "delivered_or_dead": [State.DELIVERED, State.DEAD],
+}
+
+
 class DeadLetterInline(RecordInline):
     model = DeadLetter
     fields = ["reason", "error", "died_at", "resolution", "resolved_at"]
@@ -56,14 +63,21 @@ class StateFilter(admin.SimpleListFilter):
     title = parameter_name = "state"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("on_its_way", "on its way"), *State.choices]
+        return [
+            ("on_its_way", "on its way"),
+            (OVERDUE, "overdue, the longest first"),
+            ("delivered_or_dead", "delivered or dead"),
+            *State.choices,
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         asked = self.value()
         if asked is None:
             return queryset
+        if asked == OVERDUE:
+            return queryset.filter(pk__in=overdue())
         # Each state that has not ended has an index of its own; IN (…) would take none of them.
-        states = sorted(ON_ITS_WAY) if asked == "on_its_way" else [asked]
+        states = SEVERAL_STATES.get(asked, [asked])
         return queryset.filter(reduce(or_, (Q(state=state) for state in states)))
 
 
@@ -116,6 +130,11 @@ class DeliveryAdmin(ReadOnlyAdmin):
     @property
     def media(self) -> Media:
         return super().media + SubscriberForm().media
+
+    def get_changelist(self, request: HttpRequest, **options: Any) -> Any:
+        if request.GET.get(StateFilter.parameter_name) == OVERDUE:
+            return LongestFirst
+        return super().get_changelist(request, **options)
 
     def more_of(self, request: HttpRequest, row: Delivery) -> dict[str, Any]:
         return what_happened(request.user, row)

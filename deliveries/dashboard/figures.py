@@ -38,8 +38,7 @@ def current(found: Status) -> list[Figure]:
         (some.earliest for some in found.dead_letters.values() if some.earliest is not None),
         default=None,
     )
-    overdue = max(found.seconds_since(pending), found.seconds_since(waiting))
-    late = max((pending, waiting), key=found.seconds_since)
+    overdue = found.overdue
     circuits = found.circuits["open"] + found.circuits["half_open"]
     failing = sum(one.failing for one in found.endpoints.values())
     return [
@@ -48,7 +47,7 @@ def current(found: Status) -> list[Figure]:
             "unknown" if messages is None else counted(messages),
             "The broker does not answer."
             if messages is None
-            else f"messages on the broker; {_many(pending)} pending",
+            else f"messages on the broker; the list has the {_many(pending)} pending",
             links.deliveries(None, state="pending"),
             "bad" if messages is None else "",
         ),
@@ -63,7 +62,7 @@ def current(found: Status) -> list[Figure]:
             "Oldest overdue",
             lasted(overdue * 1_000) if overdue else "none",
             "since it was to be sent" if overdue else "nothing is late",
-            links.deliveries(None, state="pending" if late is pending else "waiting"),
+            links.deliveries(None, state="overdue"),
             "bad" if overdue > MUCH_TOO_LATE else "waiting" if overdue > LATE else "",
         ),
         Figure(
@@ -77,7 +76,7 @@ def current(found: Status) -> list[Figure]:
             "Open circuits",
             counted(circuits),
             f"of endpoints; {counted(failing)} failing",
-            links.endpoints(circuit__in="open,half_open"),
+            links.open_circuits(),
             "bad" if circuits else "",
         ),
     ]
@@ -96,8 +95,10 @@ def past(found: Traffic) -> list[Figure]:
         Figure(
             "Success rate",
             "none" if rate is None else f"{rate:.2%}",
-            "nothing has ended" if rate is None else f"of what ended; {counted(whole.dead)} dead",
-            links.deliveries(made, state="dead"),
+            "nothing has ended"
+            if rate is None
+            else f"of {about}{counted(whole.delivered + whole.dead)} delivered or dead",
+            links.deliveries(made, state="delivered_or_dead"),
             "" if rate is None or rate > WELL else "waiting" if rate > FAIR else "bad",
         ),
         Figure("Median attempt", *_percentiles(whole.of_attempts), links.deliveries(made)),

@@ -21,20 +21,34 @@ READ_OF_A_SPAN = 100
 
 WORST = 6
 
-# By their ids, which sort by time. Each span is a range of the primary key.
-PICKED = """
-    WITH picked AS MATERIALIZED (
-        SELECT span.part, delivery.*
-          FROM unnest(%(parts)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[])
-               AS span (part, first, last),
-               LATERAL (SELECT id, event_id, endpoint_id, state, ended_at FROM deliveries_delivery
-                         WHERE id >= span.first AND id < span.last
-                         ORDER BY id LIMIT %(of_a_span)s) delivery
-         LIMIT %(most)s
-    )
+
+def _picked(columns: str, table: str) -> str:
+    """The sampled rows of a table, by their ids, which sort by time: a span is a range of them."""
+    return f"""
+        WITH picked AS MATERIALIZED (
+            SELECT span.part, one.*
+              FROM unnest(%(parts)s::int[], %(firsts)s::uuid[], %(lasts)s::uuid[])
+                   AS span (part, first, last),
+                   LATERAL (SELECT {columns} FROM {table}
+                             WHERE id >= span.first AND id < span.last
+                             ORDER BY id LIMIT %(of_a_span)s) one
+             LIMIT %(most)s
+        )
+    """
+
+
+PICKED = _picked("id, event_id, endpoint_id, state, ended_at", "deliveries_delivery")
+LETTERS = _picked("resolution", "deliveries_deadletter")
+
+COUNT = f"""
+    SELECT greatest(({PICKED} SELECT count(*) FROM picked), ({LETTERS} SELECT count(*) FROM picked))
 """
 
-COUNT = f"{PICKED} SELECT count(*) FROM picked"
+DEAD_LETTERS = f"""
+    {LETTERS}
+    SELECT part, count(*) FILTER (WHERE resolution = ''), count(*) FILTER (WHERE resolution <> '')
+      FROM picked GROUP BY part
+"""
 
 # What belongs to one is looked up, one by one: for all the planner knows, it would pay to read
 # whole tables instead.
@@ -67,15 +81,23 @@ ATTEMPTS = f"""
 """
 
 WORST_ENDPOINTS = f"""
-    {PICKED}
-    SELECT endpoint.id, endpoint.url, endpoint.state, endpoint.circuit, worst.failed, worst.attempts
-      FROM (SELECT endpoint_id, count(*) AS attempts,
-                   count(*) FILTER (WHERE outcome <> 'delivered') AS failed
-              FROM {THEIR_ATTEMPTS}
-             GROUP BY endpoint_id HAVING count(*) FILTER (WHERE outcome <> 'delivered') > 0
-             ORDER BY failed DESC, endpoint_id LIMIT %(worst)s) worst
+    {PICKED},
+    tried AS MATERIALIZED (
+        SELECT id, count(*) AS attempts, count(*) FILTER (WHERE outcome <> 'delivered') AS failed
+          FROM {THEIR_ATTEMPTS}
+         GROUP BY id
+    )
+    SELECT endpoint.id, endpoint.url, endpoint.state, endpoint.circuit,
+           worst.dead, worst.waiting, worst.failed, worst.attempts
+      FROM (SELECT endpoint_id, count(*) FILTER (WHERE state = 'dead') AS dead,
+                   count(*) FILTER (WHERE state = 'waiting') AS waiting,
+                   sum(failed)::int AS failed, sum(attempts)::int AS attempts
+              FROM picked LEFT JOIN tried USING (id)
+             GROUP BY endpoint_id HAVING sum(failed) > 0
+             ORDER BY count(*) FILTER (WHERE state IN ('dead', 'waiting')) DESC, failed DESC,
+                      endpoint_id LIMIT %(worst)s) worst
       JOIN subscriptions_endpoint endpoint ON endpoint.id = worst.endpoint_id
-     ORDER BY worst.failed DESC, endpoint.id
+     ORDER BY worst.dead + worst.waiting DESC, worst.failed DESC, endpoint.id
 """
 
 
@@ -116,12 +138,25 @@ class Flow:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """Those that came in a time, by whether they are still open."""
+
+    open: int = 0
+    resolved: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WorstEndpoint:
     id: str
     url: str
     state: str
     circuit: str
+    dead: int
+    """Deliveries that were made in the time and failed for good,"""
+    waiting: int
+    """or failed and are to be tried again."""
     failed: int
+    """Attempts."""
     attempts: int
 
     @property
@@ -135,9 +170,11 @@ class Traffic:
     parts: Sequence[Span]
     flows: Sequence[Flow]
     """One for each part."""
+    dead_letters: Sequence[DeadLetters]
+    """One for each part."""
     whole: Flow
     worst: Sequence[WorstEndpoint]
-    """Those with the most failed attempts."""
+    """Those with the most deliveries that failed, and then with the most failed attempts."""
     share: float
     """How much was read. Where it is less than 1 all numbers are estimates."""
 
@@ -147,7 +184,7 @@ class Traffic:
 
 
 def traffic(period: Period, now: datetime) -> Traffic:
-    """Look at the deliveries made in the period, and at the attempts at them.
+    """Look at the deliveries made in the period, the attempts at them, and who died meanwhile.
 
     Of more than READ it looks at a share, spread evenly over the time, and scales the numbers up.
     """
@@ -158,18 +195,23 @@ def traffic(period: Period, now: datetime) -> Traffic:
         part: _flow(counts, to_delivery, attempts.get(part), share)
         for part, *counts, to_delivery in _rows(ARRIVALS, spans)
     }
+    letters = {
+        part: DeadLetters(*(_scaled(count, share) for count in counts))
+        for part, *counts in _rows(DEAD_LETTERS, spans)
+    }
     return Traffic(
         period=period,
         parts=parts,
         flows=[flows.get(number, Flow()) for number in range(len(parts))],
+        dead_letters=[letters.get(number, DeadLetters()) for number in range(len(parts))],
         whole=flows[None],
         worst=[
             WorstEndpoint(
                 from_uuid("ep", endpoint),
                 *(url, state, circuit),
-                *(_scaled(failed, share), _scaled(tried, share)),
+                *(_scaled(count, share) for count in counts),
             )
-            for endpoint, url, state, circuit, failed, tried in _rows(
+            for endpoint, url, state, circuit, *counts in _rows(
                 WORST_ENDPOINTS, spans | {"worst": WORST}
             )
         ],

@@ -6,6 +6,7 @@ from deliveries.models.deliveries import Delivery
 from deliveries.models.erasures import Erasure
 from deliveries.models.events import Event
 from deliveries.models.operational_notices import OperationalNotice
+from deliveries.models.queue_samples import QueueSample
 from deliveries.models.replays import Replay
 from deliveries.models.state_changes import StateChange
 
@@ -17,6 +18,7 @@ __all__ = [
     "Erasure",
     "Event",
     "OperationalNotice",
+    "QueueSample",
     "Replay",
     "StateChange",
 ]

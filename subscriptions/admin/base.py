@@ -87,15 +87,6 @@ class AngariumAdmin(ModelAdmin):
             return super().get_search_results(request, queryset, search_term)
         return queryset.filter(**{lookup: term}), False
 
-    def response_action(
-        self, request: HttpRequest, queryset: QuerySet[Any], *options: Any
-    ) -> HttpResponse | None:
-        if request.POST.get("select_across") == "1":
-            # "All" are those that the list has counted.
-            counted = list(queryset.values_list("pk", flat=True)[: pages.ROWS_COUNTED])
-            queryset = queryset.filter(pk__in=counted)
-        return super().response_action(request, queryset, *options)
-
     def history_of(self, obj: Any) -> QuerySet[HistoryEntry]:
         """The entries that concern an object."""
         return HistoryEntry.objects.filter(kind=self.history_kind, object_id=obj.pk)

@@ -1,6 +1,11 @@
-"""Actions on rows of a list: asked first, on a page that says how many; then it is said again."""
+"""Actions on rows of a list: asked first, on a page that says how many; then it is said again.
+
+Of "all" that a list finds no more are taken at a time than lists count. The page that asks has
+their keys, and what is confirmed is done to those, whatever the list has come to find since.
+"""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -10,10 +15,50 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from subscriptions.admin import pages
+
 Change = Callable[[Any, HttpRequest, Any], int | HttpResponse | None]
 Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 
 ROWS_NAMED = 20
+
+KEYS = "keys"
+"""The field that has the keys of "all", joined by commas: of fields there may be a thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What an action is asked for."""
+
+    rows: QuerySet[Any]
+    count: int
+    keys: str = ""
+    """Of these rows, where they are all that the list found."""
+    all_there_are: str = ""
+    """How many the list finds, where that is more."""
+
+
+def chosen(request: HttpRequest, rows: QuerySet[Any]) -> Chosen:
+    """The rows that were ticked; or all, those that were shown to whoever confirms it."""
+    if request.POST.get("select_across") != "1":
+        return Chosen(rows, rows.count())
+    if KEYS in request.POST:
+        keys = [key for key in request.POST[KEYS].split(",") if key]
+    else:
+        keys = [str(key) for key in rows.values_list("pk", flat=True)[: pages.ROWS_COUNTED + 1]]
+    taken = keys[: pages.ROWS_COUNTED]
+    return Chosen(
+        rows.filter(pk__in=taken),
+        len(taken),
+        keys=",".join(taken),
+        all_there_are=pages.about(rows) if len(keys) > len(taken) else "",
+    )
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Whether it has been asked for twice; "all" without keys is nothing that anybody was shown."""
+    across = request.POST.get("select_across") == "1"
+    return "confirmed" in request.POST and (KEYS in request.POST or not across)
 
 
 def all_of(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -46,31 +91,33 @@ def bulk_action(
     def decorate(change: Change) -> Action:
         @wraps(change)
         def act(model_admin: Any, request: HttpRequest, rows: QuerySet[Any]) -> HttpResponse | None:
-            chosen, touched = rows.count(), touches(rows)
+            asked = chosen(request, rows)
+            touched = touches(asked.rows)
             if only_one and touched.count() != 1:
                 model_admin.message_user(request, only_one, messages.ERROR)
                 return None
-            if "confirmed" not in request.POST:
-                return ask(model_admin, request, chosen, touched)
+            if not is_confirmed(request):
+                return ask(model_admin, request, asked, touched)
             answer = change(model_admin, request, touched)
             if not isinstance(answer, int):
                 return answer
-            said = f"{answer:,} of {_counted(model_admin, chosen)} {done}."
-            level = messages.SUCCESS if answer == chosen else messages.WARNING
+            said = f"{answer:,} of {_counted(model_admin, asked.count)} {done}."
+            level = messages.SUCCESS if answer == asked.count else messages.WARNING
             model_admin.message_user(request, said, level)
             return None
 
         def ask(
-            model_admin: Any, request: HttpRequest, chosen: int, touched: QuerySet[Any]
+            model_admin: Any, request: HttpRequest, asked: Chosen, touched: QuerySet[Any]
         ) -> HttpResponse:
             count, title = touched.count(), description.partition(":")[0]
-            chosen_keys = request.POST.getlist(ACTION_CHECKBOX_NAME)
+            ticked = request.POST.getlist(ACTION_CHECKBOX_NAME)
             context = {
                 **model_admin.admin_site.each_context(request),
                 "title": title,
                 "opts": model_admin.opts,
                 "media": model_admin.media,
-                "sentence": _sentence(model_admin, count, chosen, done),
+                "sentence": _sentence(model_admin, count, asked.count, done),
+                "cut": _cut(asked),
                 "button": count and f"{title}: {_counted(model_admin, count)}",
                 "warning": warning,
                 "about": about(touched) if count else (),
@@ -78,7 +125,8 @@ def bulk_action(
                 "again": [
                     ("action", change.__name__),
                     ("select_across", request.POST.get("select_across", "0")),
-                    *((ACTION_CHECKBOX_NAME, key) for key in chosen_keys),
+                    *((ACTION_CHECKBOX_NAME, key) for key in ticked),
+                    *([(KEYS, asked.keys)] if asked.keys else []),
                 ],
             }
             return TemplateResponse(request, "admin/subscriptions/confirmation.html", context)
@@ -104,3 +152,12 @@ def _sentence(model_admin: Any, count: int, chosen: int, done: str) -> str:
         return f"None {of_chosen} can be {done}."
     rest = "The other stays as it is." if chosen - count == 1 else "The others stay as they are."
     return f"{count:,} {of_chosen} will be {done}. {rest}"
+
+
+def _cut(asked: Chosen) -> str:
+    if not asked.all_there_are:
+        return ""
+    return (
+        f"These are the first {asked.count:,} of {asked.all_there_are} that the list finds."
+        " Once they are done, choose again."
+    )

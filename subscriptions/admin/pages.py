@@ -1,5 +1,6 @@
 """Pages of long lists: counted up to a bound, and by id, so that no page costs more than others."""
 
+import json
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,15 @@ else:
 ROWS_COUNTED = 10_000
 
 OLDER, NEWER = "older_than", "newer_than"
+
+
+def about(rows: QuerySet[Any]) -> str:
+    """How many rows there are beyond ROWS_COUNTED, as PostgreSQL's planner sees it."""
+    plan = rows.order_by().values("pk").explain(format="json")
+    count = json.loads(plan)[0]["Plan"]["Plan Rows"]
+    # Its statistics may be old, and of what is bounded it sees no more than the bound.
+    is_known = count > ROWS_COUNTED and '"Limit"' not in plan
+    return f"about {count:,}" if is_known else f"more than {ROWS_COUNTED:,}"
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]

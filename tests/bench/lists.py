@@ -111,7 +111,7 @@ def admin_pages(seeded: Seeded) -> Iterator[Page]:
         yield Page(f"{name}, deep down", path, {"older_than": deep(prefix)})
         yield Page(f"{name}, the oldest first", path, {"o": "1"})
         yield Page(f"{name}, of the last day", path, {"created": "day"})
-    for state in (*("delivered", "dead", "discarded"), *UNDER_WAY, "on_its_way"):
+    for state in (*("delivered", "dead", "discarded"), *UNDER_WAY, *TOGETHER):
         yield Page(f"deliveries, {state}", deliveries, {"state": state})
     span = f"{deep_time().isoformat()}/{(deep_time() + timedelta(hours=2)).isoformat()}"
     yield Page("deliveries, dead in two hours", deliveries, {"state": "dead", "created": span})
@@ -225,6 +225,7 @@ def own_pages() -> Iterator[Page]:
 CHOSEN = 50
 """Rows that are chosen of a list."""
 UNDER_WAY = ("pending", "sending", "waiting", "held", "gathering", "queued", "batched")
+TOGETHER = ("on_its_way", "overdue", "delivered_or_dead")
 TYPES = [("a frequent", "seeded.type_0"), ("a rare", "seeded.type_19"), ("no", "seeded.none")]
 
 

@@ -7,7 +7,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
-from deliveries.models import DeadLetter
+from deliveries.models import DeadLetter, QueueSample
 from subscriptions.models import Endpoint
 from tests.browser.conftest import TakePicture
 from tests.deliveries.dashboard.conftest import MakePast
@@ -94,6 +94,15 @@ def test_it_has_a_picture(
         circuit="open", circuit_opened_at=now, openings=1, probe_at=now, failing_since=now
     )
     assert DeadLetter.objects.filter(resolution="").exists()
+    QueueSample.objects.bulk_create(
+        QueueSample(
+            minute=now.replace(second=0, microsecond=0) - timedelta(minutes=ago),
+            messages=max(0, 40 - abs(20 - ago) * 4),
+            pending=max(0, 60 - abs(20 - ago) * 5),
+            overdue=max(0, 90 - abs(19 - ago) * 12),
+        )
+        for ago in range(60)
+    )
     page: Page = make_page(color_scheme=scheme)  # type: ignore[operator]
     open_dashboard(page, server)
     expect(page.locator("#dashboard-worst tbody tr").first).to_be_visible()

@@ -1,5 +1,7 @@
+import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -17,7 +19,7 @@ from deliveries.admin.events import DELIVERIES_SHOWN
 from deliveries.emit import emit
 from deliveries.models import Attempt, DeadLetter, Delivery, Event
 from subscriptions import encryption
-from subscriptions.admin.pages import ROWS_COUNTED
+from subscriptions.admin.pages import ROWS_COUNTED, about
 from subscriptions.models import (
     ApiKey,
     Endpoint,
@@ -30,7 +32,7 @@ from tests.conftest import MakeEndpoint
 from tests.deliveries.conftest import MakeDelivery, states
 from tests.deliveries.test_operations import ALL_STATES, in_state
 from tests.receiver import Answer, Receiver
-from tests.subscriptions.test_admin import GARBAGE, act, ask, listed, page_of
+from tests.subscriptions.test_admin import GARBAGE, act, ask, confirm, listed, page_of
 
 pytestmark = pytest.mark.django_db
 
@@ -43,6 +45,7 @@ EVENTS, DELIVERIES, DEAD_LETTERS, ENDPOINTS = (
         "subscriptions_endpoint",
     )
 )
+DEAD = f"{DELIVERIES}?state=dead"
 DISCARDABLE = ["pending", "waiting", "held", "dead"]
 HOSTILE = "<script>alert('boo')</script>"
 
@@ -259,13 +262,83 @@ def test_what_is_asked_of_all_is_done_to_all_that_the_filter_leaves(
 ) -> None:
     for state in ("dead", "dead", "delivered"):
         in_state(make_delivery, state)
-    url = f"{DELIVERIES}?state__exact=dead"
-    page = ask(admin_client, url, "redrive", Delivery.objects.first(), select_across="1")
+    page = ask(admin_client, DEAD, "redrive", Delivery.objects.first(), select_across="1")
     assert "2 deliveries will be redriven." in page
-    asked = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page))
-    done = admin_client.post(url, {**asked, "confirmed": "yes"}, follow=True)
-    assert "2 of 2 deliveries redriven" in done.content.decode()
+    assert "These are the first" not in page
+    assert "2 of 2 deliveries redriven" in confirm(admin_client, DEAD, page)
     assert sorted(states().values()) == ["delivered", "pending", "pending"]
+
+
+def test_what_came_since_it_was_asked_of_all_is_left_alone(
+    admin_client: Client, make_delivery: MakeDelivery
+) -> None:
+    asked, gone = in_state(make_delivery, "dead"), in_state(make_delivery, "dead")
+    older = in_state(make_delivery, "waiting")
+    page = ask(admin_client, DEAD, "redrive", asked, select_across="1")
+    newer = in_state(make_delivery, "dead")
+    now = timezone.now()
+    Delivery.objects.filter(pk=older.pk).update(state="dead", ended_at=now)
+    Delivery.objects.filter(pk=gone.pk).update(state="discarded", ended_at=now)
+    assert "1 of 2 deliveries redriven" in confirm(admin_client, DEAD, page)
+    assert states() == {
+        asked.pk: "pending",
+        gone.pk: "discarded",
+        older.pk: "dead",
+        newer.pk: "dead",
+    }
+
+
+def test_of_more_than_are_taken_at_a_time_the_first_are_asked_for_and_it_is_said_how_many_there_are(
+    admin_client: Client, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriptions.admin.pages.ROWS_COUNTED", 2)
+    oldest, *newer = [in_state(make_delivery, "dead") for _ in range(4)]
+    page = ask(admin_client, DEAD, "redrive", oldest, select_across="1")
+    assert "2 deliveries will be redriven." in page
+    assert re.search(r"These are the first 2 of (about|more than) \d+ that the list finds", page)
+    assert "2 of 2 deliveries redriven" in confirm(admin_client, DEAD, page)
+    assert {pk for pk, state in states().items() if state == "dead"} == {oldest.pk, newer[0].pk}
+
+
+def test_how_many_there_are_beyond_what_is_counted_is_what_the_planner_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = Delivery.objects.filter(state="dead")
+    assert about(found) == f"more than {ROWS_COUNTED:,}"
+    monkeypatch.setattr("subscriptions.admin.pages.ROWS_COUNTED", 0)
+    assert re.fullmatch(r"about \d+", about(found))
+    assert about(Delivery.objects.filter(pk__in=found.values("pk")[:1])) == "more than 0"
+
+
+def test_of_more_that_are_overdue_than_are_taken_at_a_time_it_is_said_that_there_are_more(
+    admin_client: Client, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriptions.admin.pages.ROWS_COUNTED", 2)
+    late = [make_delivery(rung_at=timezone.now() - timedelta(hours=hour)) for hour in range(1, 4)]
+    overdue = f"{DELIVERIES}?state=overdue"
+    page = ask(admin_client, overdue, "discard", late[0], select_across="1")
+    assert "These are the first 2 of more than 2 that the list finds." in page
+    assert "2 of 2 deliveries discarded" in confirm(admin_client, overdue, page)
+    assert [pk for pk, state in states().items() if state == "pending"] == [late[0].pk]
+
+
+def test_an_export_of_all_has_all_that_the_filter_finds(
+    admin_client: Client, make_delivery: MakeDelivery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("subscriptions.admin.pages.ROWS_COUNTED", 1)
+    letters = [in_state(make_delivery, "dead").dead_letters.get() for _ in range(3)]
+    data = {"action": "export_json_lines", "_selected_action": letters[0].pk, "select_across": "1"}
+    answer = admin_client.post(f"{DEAD_LETTERS}?resolution=open", data)
+    lines = answer.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert [json.loads(line)["id"] for line in lines] == [letter.pk for letter in letters]
+
+
+def test_nothing_is_done_to_all_of_which_nobody_was_shown_how_many_they_are(
+    admin_client: Client, dead: Delivery
+) -> None:
+    page = act(admin_client, DEAD, "redrive", dead, select_across="1")
+    assert "1 delivery will be redriven." in page
+    assert states() == {dead.pk: "dead"}
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The admin's long lists: page by page, counted as far as is quick, filtered by when and what."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -156,3 +156,27 @@ def test_dead_letters_are_found_by_their_error_among_the_newest(
     ]
     assert listed(admin_client, DEAD_LETTERS, q="Answered 404") == [letters[1]]
     assert listed(admin_client, DEAD_LETTERS, q="invoice.paid") == letters[::-1]
+
+
+def test_what_is_overdue_is_listed_by_for_how_long(
+    admin_client: Client, make_past: MakePast
+) -> None:
+    def due(minutes: int) -> datetime:
+        return timezone.now() + timedelta(minutes=minutes)
+
+    waiting = make_past("waiting", next_attempt_at=due(-9))
+    old = make_past("waiting", next_attempt_at=due(-1), ago=timedelta(days=2))
+    pending = make_past("pending", rung_at=due(-5), ago=timedelta(minutes=5))
+    make_past("waiting", next_attempt_at=due(1), ago=timedelta(days=1))
+    make_past("delivered")
+    found = listed(admin_client, DELIVERIES, state="overdue")
+    assert found == [waiting, pending, old]
+
+
+def test_what_was_delivered_or_died_is_listed_together(
+    admin_client: Client, make_past: MakePast
+) -> None:
+    delivered, dead = make_past(ago=timedelta(minutes=1)), make_past("dead")
+    for state in ("discarded", "held"):
+        make_past(state)
+    assert listed(admin_client, DELIVERIES, state="delivered_or_dead") == [dead, delivered]

@@ -66,6 +66,12 @@ def test_each_bar_leads_to_its_list_and_says_what_it_stands_for() -> None:
     assert first.x + first.width < second.x
 
 
+def test_a_bar_of_few_is_no_wider_than_it_need_be_and_stands_in_the_middle() -> None:
+    (bar,) = charts.bars(chart((3,))).bars
+    assert bar.width == charts.WIDEST
+    assert bar.x + bar.width / 2 == pytest.approx((charts.LEFT + charts.WIDTH - charts.RIGHT) / 2)
+
+
 def test_a_line_is_broken_where_nothing_is_known() -> None:
     drawing = charts.lines(chart((10,), (20,), (None,), (5,)))
     assert [len(line.points) for line in drawing.lines] == [2, 1]

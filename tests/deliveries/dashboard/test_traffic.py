@@ -8,6 +8,7 @@ from django.utils import timezone
 from deliveries.dashboard import traffic as module
 from deliveries.dashboard.periods import DAY, HOUR
 from deliveries.dashboard.traffic import traffic
+from deliveries.models import DeadLetter
 from tests.conftest import MakeEndpoint
 from tests.deliveries.dashboard.conftest import MakePast
 from tests.seeding import seed
@@ -76,19 +77,38 @@ def test_latencies_are_percentiles_of_attempts_and_of_the_time_from_emit_to_deli
     assert whole.to_delivery.p95 == pytest.approx(9_500, abs=100)
 
 
-def test_the_worst_endpoints_are_those_with_the_most_failed_attempts(
+def test_the_worst_endpoints_are_those_whose_deliveries_failed_and_then_those_whose_attempts_did(
     make_past: MakePast, make_endpoint: MakeEndpoint
 ) -> None:
-    good, bad, worst = make_endpoint(), make_endpoint(), make_endpoint()
+    good, bad, slow, worst = (make_endpoint() for _ in range(4))
     make_past(to=good)
     make_past(to=bad, failed=1)
-    make_past("dead", to=worst, failed=4)
+    make_past(to=slow, failed=5)
+    make_past("dead", to=worst, failed=2)
+    make_past("waiting", to=worst, failed=1, next_attempt_at=timezone.now())
+    make_past("held", to=worst)
     found = traffic(HOUR, timezone.now()).worst
-    assert [(one.id, one.failed, one.attempts) for one in found] == [
-        (worst.pk, 4, 4),
-        (bad.pk, 1, 2),
+    assert [(one.id, one.dead, one.waiting, one.failed, one.attempts) for one in found] == [
+        (worst.pk, 1, 1, 3, 3),
+        (slow.pk, 0, 0, 5, 6),
+        (bad.pk, 0, 0, 1, 2),
     ]
-    assert found[1].failure_rate == 0.5
+    assert found[2].failure_rate == 0.5
+
+
+def test_many_dead_letters_are_a_sample_too_though_the_deliveries_are_few(
+    make_past: MakePast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may die together, long after they were made."""
+    monkeypatch.setattr(module, "READ", 4)
+    now = timezone.now()
+    for _ in range(5):
+        old = make_past("dead", ago=timedelta(days=2))
+        DeadLetter.objects.create(delivery=old, reason="expired", died_at=now)
+    assert traffic(HOUR, now).share < 1
+    monkeypatch.setattr(module, "READ", 5)
+    letters = traffic(HOUR, timezone.now()).dead_letters
+    assert sum(one.open for one in letters) == 5
 
 
 def test_of_many_a_sample_is_read_and_the_numbers_scaled_up(
