@@ -50,8 +50,8 @@ def stored(outcome: Outcome) -> tuple[object, ...]:
     """An outcome that went through PostgreSQL, as the columns of an attempt have it."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT %s::varchar(20), %s::smallint, %s::integer, %s::text, %s::float8, %s::text,"
-            " %s::integer, %s::integer, %s::integer, %s::integer",
+            "SELECT %s::varchar(20), %s::smallint, %s::integer, %s::text, %s::text, %s::float8,"
+            " %s::text, %s::integer, %s::integer, %s::integer, %s::integer",
             columns(outcome),
         )
         row: tuple[object, ...] = cursor.fetchone()
