@@ -537,7 +537,7 @@ class AnyCase(RuleBasedStateMachine):
 def test_whatever_happens_a_key_s_events_go_in_order_and_none_stays_behind(
     endpoint: Endpoint, configure: Configure
 ) -> None:
-    configure(RELEASE_RATE=1_000_000)  # what is held is not to wait for its turn here
+    configure(RELEASE_RATE="10000/s")  # what is held is not to wait for its turn here
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         AnyCase, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
     )
