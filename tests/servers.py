@@ -6,6 +6,7 @@ Where pytest-xdist runs the tests in several processes, each process has servers
 import os
 from contextlib import ExitStack
 
+import psycopg
 import pytest
 from cryptography.fernet import Fernet
 
@@ -28,7 +29,7 @@ ENVIRONMENT = {
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
+def pytest_load_initial_conftests(args: list[str]) -> None:
     for name in os.environ.get(STARTED_HERE, "").split():
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
@@ -39,6 +40,18 @@ def pytest_load_initial_conftests() -> None:
     }
     os.environ.update(started)
     os.environ[STARTED_HERE] = " ".join(started)
+    if "DATABASE_URL" in started and "--long" not in args:
+        stop_autovacuum()
+
+
+def stop_autovacuum() -> None:
+    """Or it would hold up the emptying of the tables, which is done after hundreds of tests.
+
+    PostgreSQL has it give way only once somebody has waited for `deadlock_timeout`.
+    """
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as postgresql:
+        postgresql.execute("ALTER SYSTEM SET autovacuum = off")
+        postgresql.execute("SELECT pg_reload_conf()")
 
 
 def pytest_unconfigure() -> None:
