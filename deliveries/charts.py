@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 WIDTH, HEIGHT = 960, 216
+HALF = 460
+"""The width of a chart that has another beside it."""
 LEFT, RIGHT, TOP, BOTTOM = 64, 8, 10, 24
 GAP = 0.18
 """Between two bars, as a share of what a column has."""

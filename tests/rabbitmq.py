@@ -68,9 +68,7 @@ def rabbitmq(authority: Authority) -> Iterator[Node]:
             "RABBITMQ_CONFIG_FILE": str(directory / "rabbitmq"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(directory / "plugins"),
         }
-        own = authority.certificate("localhost")
-        (directory / "own.pem").write_text(own.chain)
-        (directory / "own.key").write_text(own.key)
+        authority.write_certificate("localhost", directory)
         (directory / "rabbitmq.conf").write_text(
             CONFIGURATION.format(port=tls_port, authority=authority.bundle, directory=directory)
         )

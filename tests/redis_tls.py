@@ -27,10 +27,8 @@ def redis_over_tls(authority: Authority) -> Iterator[str]:
 
 def own_certificate(authority: Authority) -> str:
     """The options of a URL for a client's own certificate."""
-    own = authority.certificate("worker")
     directory = Path(tempfile.mkdtemp(dir=authority.bundle.parent))
-    (directory / "own.pem").write_text(own.chain)
-    (directory / "own.key").write_text(own.key)
+    authority.write_certificate("worker", directory)
     return f"ssl_certfile={directory / 'own.pem'}&ssl_keyfile={directory / 'own.key'}"
 
 

@@ -4,11 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deliveries.charts import Chart, Column, Mark, Series, Value
+from deliveries.charts import HALF, Chart, Column, Mark, Series, Value
 from deliveries.dashboard.words import counted, lasted
-
-WIDTH = 460
-"""Of a chart that has another beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +60,19 @@ def attempts_chart(
     times: Times, tallies: Mapping[datetime, Tally], changes: Sequence[Change]
 ) -> Chart:
     """Bars; times that have no tally had no attempt."""
-    attempts = sum(tally.attempts for time, tally in tallies.items() if time >= times.begin)
-    delivered = sum(tally.delivered for time, tally in tallies.items() if time >= times.begin)
+    told = [tally for time, tally in tallies.items() if time >= times.begin]
+    attempts = sum(tally.attempts for tally in told)
+    delivered = sum(tally.delivered for tally in told)
     share = f", {delivered / attempts:.0%} of which delivered" if attempts else ""
     return Chart(
         f"attempts-by-{times.name}",
         f"Attempts by the {times.name}",
         ATTEMPTS,
         _columns(times, tallies, ATTEMPTS),
-        said=lambda amount: counted(round(amount)),
+        said=counted,
         marks=_marks(times, changes),
         note=f"{counted(attempts)} attempts{share}.",
-        width=WIDTH,
+        width=HALF,
     )
 
 
@@ -89,7 +87,7 @@ def durations_chart(
         _columns(times, tallies, PERCENTILES),
         said=lasted,
         marks=_marks(times, changes),
-        width=WIDTH,
+        width=HALF,
     )
 
 

@@ -7,16 +7,13 @@ from urllib.parse import urlsplit
 
 from django.utils import timezone
 
-from deliveries.charts import Chart, Column, Series, Value
+from deliveries.charts import HALF, Chart, Column, Series, Value
 from deliveries.dashboard import links
 from deliveries.dashboard.periods import Period, Span
 from deliveries.dashboard.queue import Queue
 from deliveries.dashboard.traffic import Flow, Latency, Traffic
 from deliveries.dashboard.words import counted, lasted
 from subscriptions.hidden_characters import shown
-
-HALF = 460
-"""The width of a chart that has another beside it."""
 
 LONGEST = 22
 """Characters of a host that have room below a bar."""
@@ -63,7 +60,7 @@ def _outcomes(found: Traffic) -> Chart:
                 OUTCOMES, flow, lambda state: links.deliveries(part, state=state)
             ),
         ),
-        said=_counted,
+        said=counted,
     )
 
 
@@ -95,7 +92,7 @@ def _dead_letters(found: Traffic) -> Chart:
                 LETTERS, letters, lambda became: links.dead_letters(part, became)
             ),
         ),
-        said=_counted,
+        said=counted,
         width=HALF,
     )
 
@@ -110,7 +107,7 @@ def _depth(found: Traffic, samples: Sequence[Queue]) -> Chart:
         "Queue depth",
         DEPTHS,
         _columns(found, samples, values),
-        said=_counted,
+        said=counted,
         note=_sampled(found.period),
         width=HALF,
     )
@@ -145,7 +142,7 @@ def _worst_endpoints(found: Traffic) -> Chart:
             )
             for endpoint in found.worst
         ],
-        said=_counted,
+        said=counted,
     )
 
 
@@ -197,7 +194,3 @@ def _sampled(period: Period) -> str:
 def _short(url: str) -> str:
     host = shown(urlsplit(url).hostname or "") or "a feed"
     return host if len(host) <= LONGEST else f"{host[: LONGEST - 1]}…"
-
-
-def _counted(amount: float) -> str:
-    return counted(round(amount))

@@ -3,8 +3,9 @@
 from django.contrib.humanize.templatetags.humanize import intword
 
 
-def counted(number: int) -> str:
+def counted(amount: float) -> str:
     """A count as people say it: 1,234, and 5.0 million."""
+    number = round(amount)
     return f"{number:,}" if number < 1_000_000 else str(intword(number))
 
 

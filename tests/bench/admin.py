@@ -22,7 +22,7 @@ from rich.table import Table
 from config.embedded import valkey
 from tests.bench.partitions import database
 from tests.processes import ROOT
-from tests.tables import put_table
+from tests.tables import as_lines, put_table
 
 PAGE = ROOT / "docs" / "performance.md"
 HEAD = ("page", "statements", "rows read", "ms")
@@ -72,8 +72,7 @@ def slower(measured: Iterable[Measured], limit: float) -> list[Measured]:
 
 def lines(measured: list[Measured]) -> list[str]:
     """The table, as it stands in the page."""
-    rows = [HEAD, ("---", "--:", "--:", "--:"), *(one.cells for one in measured)]
-    return [f"| {' | '.join(row)} |" for row in rows]
+    return as_lines(HEAD, [one.cells for one in measured])
 
 
 def main() -> int:

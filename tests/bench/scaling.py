@@ -178,7 +178,7 @@ class Scaling:
                 for number in range(workers)
             ]
             for child in children:
-                stack.enter_context(processes.on_cores([child.process], cores))
+                child.process.cpu_affinity(cores)
                 child.hear()
             used, began = postgres_cpu(), time.perf_counter()
             for child in children:

@@ -66,7 +66,7 @@ def test_no_secret_is_in_a_worker_s_log_or_in_what_is_on_record(
     assert "Traceback" in log
     assert ("DEBUG" if log_format == "line" else '"level": "debug"') in log
     assert PAYLOAD not in log
-    kept = json.dumps(list(Attempt.objects.values("error", "response_body")))
+    kept = json.dumps(list(Attempt.objects.values("error", "response_headers", "response_body")))
     assert "ENCRYPTION_KEYS" in kept
     for text in (log, kept):
         assert not [one for one in hidden if one in text]

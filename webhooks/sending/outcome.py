@@ -169,7 +169,7 @@ def answered(
         kind=kind,
         status=status,
         duration_ms=duration_ms,
-        response_body=body.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}"),
+        response_body=_storable(body.decode("utf-8", "replace")),
         response_headers="" if delivered else _kept(headers),
         retry_after=parse_retry_after(retry_after, now),
         error="" if delivered else _describe(status, kind),
@@ -222,7 +222,12 @@ def _kept(headers: Iterable[str]) -> str:
     """A line for each, but for cookies, which are the endpoint's own secrets."""
     lines = (" ".join(header.split()) for header in headers)
     kept = "\n".join(line for line in lines if not line.lower().startswith("set-cookie"))
-    return kept[:KEPT_HEADERS].replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return _storable(kept[:KEPT_HEADERS])
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL takes no NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def one_line(text: str) -> str:

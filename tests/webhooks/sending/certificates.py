@@ -80,6 +80,12 @@ class Authority:
             ).decode(),
         )
 
+    def write_certificate(self, host: str, directory: Path) -> None:
+        """Write one, and its key, to `own.pem` and `own.key`."""
+        own = self.certificate(host)
+        (directory / "own.pem").write_text(own.chain)
+        (directory / "own.key").write_text(own.key)
+
 
 _USES_OF_AN_AUTHORITY = x509.KeyUsage(
     digital_signature=False,
