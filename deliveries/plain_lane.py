@@ -17,8 +17,8 @@ from subscriptions.conf import SubscriptionSettings, part
 from webhooks.sending.outcome import Outcome, OutgoingRequest
 from webhooks.sending.requests_sender import RequestsSender
 
-PATIENCE = 0.1
-"""Seconds that a delivery waits for its turn here at most, while nothing else can be sent."""
+EARLY = 0.1
+"""Seconds by which one that comes again may be before its turn: messages are not on time."""
 
 RECOVERY = 1.0
 """Seconds until a record that failed is tried again."""
@@ -30,18 +30,17 @@ def deliver(delivery: UUID, *, waited: bool = False) -> float | None:
     """Attempt a delivery, if it is due and nobody else's, and has its turn at its endpoint.
 
     `waited` says that it comes after a countdown. Returns after how many seconds it wants another,
-    if it does.
+    if it does: nobody waits for a turn here, where nothing else could be sent meanwhile.
     """
     claims = claim([delivery])
     if not claims:
         return None
     [ours] = claims
     wait = _turn(ours, waited)
-    if wait > PATIENCE:
+    if wait > 0:
         longest = part(DeliverySettings).retry_countdown_max
         put_back([(ours.lease, wait)], remembered=longest)
         return wait if wait <= longest else None
-    time.sleep(wait)
     waits = _record(ours.lease, _attempt(ours))
     own = waits.pop(delivery, None)
     if waits:
@@ -50,12 +49,14 @@ def deliver(delivery: UUID, *, waited: bool = False) -> float | None:
 
 
 def _turn(claim: Claim, waited: bool) -> float:
-    """How long until it may be sent."""
+    """How long until it comes again; 0 where it may be sent now."""
     if claim.pace is None:
         return 0.0
     delivery = claim.lease.delivery
     waiter = Waiter(delivery, claim.lease.endpoint, claim.pace, waited)
-    return turns.waits(turns.SENDING, [waiter], patience=PATIENCE)[delivery]
+    early = EARLY if waited else 0.0
+    wait = turns.waits(turns.SENDING, [waiter], patience=early)[delivery]
+    return wait if wait > early else 0.0
 
 
 def _attempt(claim: Claim) -> Outcome:
