@@ -14,7 +14,6 @@ from subscriptions.models import Endpoint, Subscriber
 
 DAYS = 7
 CHUNK = 250_000
-PER_SUBSCRIBER = 5_000
 TYPES = 20
 FAILING = 50
 
@@ -23,6 +22,8 @@ FAILING = 50
 class Density:
     """How much there is beside the deliveries: one of each for so many."""
 
+    subscriber: int = 5_000
+    """Deliveries for each subscriber."""
     failing: int = FAILING
     """Endpoints for each that fails, and has dead letters."""
     history: int = 50
@@ -139,7 +140,7 @@ def seed(deliveries: int, days: float = DAYS, density: Density = SPARSE) -> Seed
     """Make so many deliveries, and all that belongs to them; PostgreSQL has no statistics yet."""
     subscribers = Subscriber.objects.bulk_create(
         Subscriber(name=f"Subscriber {n}")
-        for n in range(max(FAILING, deliveries // PER_SUBSCRIBER))
+        for n in range(max(FAILING, deliveries // density.subscriber))
     )
     endpoints = Endpoint.objects.bulk_create(
         Endpoint(subscriber=owner, url=f"https://receiver-{n}.example/{side}")

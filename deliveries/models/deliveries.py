@@ -181,7 +181,7 @@ class Delivery(models.Model):
             models.Index(
                 name="delivery_not_delivered_to",
                 fields=["endpoint", "state", "-id"],
-                condition=models.Q(state__in=["dead", "discarded"]),
+                condition=models.Q(state__in=["dead", "discarded", "waiting"]),
             ),
         ]
 
