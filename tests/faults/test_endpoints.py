@@ -100,11 +100,12 @@ def test_an_endpoint_that_comes_back_is_not_run_over_by_what_waited_for_it(
     ledger.answer(slowly(enough(100, 10) / 1000))
     make_endpoint("ledger.*", url=f"http://127.0.0.1:{road.port}{ledger.path}")
     road.cut()
-    # Each of them is tried every four minutes, for which the plain lane is too slow.
-    ledger.emit(enough(200, 50_000 if ledger.lane == "courier" else 5_000))
+    ledger.patience = enough(90, 3000)
+    ledger.emit(enough(200, 50_000))
+    # Longer than the first attempts take, or those would wait for ever behind the second ones.
+    again = enough(2, 240 if ledger.lane == "courier" else 600)
     start_worker(
-        # Longer than the first attempts take, or those would wait for ever behind the second ones.
-        ANGARIUM_RETRY_SCHEDULE=",".join([str(enough(2, 240))] * 100),
+        ANGARIUM_RETRY_SCHEDULE=",".join([str(again)] * 100),
         ANGARIUM_RETRY_COUNTDOWN_MAX="0",
         # Messages of a long queue are late, not lost.
         ANGARIUM_LOST_AFTER=str(enough(2, 30)),
