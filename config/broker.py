@@ -35,8 +35,6 @@ from kombu.utils.encoding import bytes_to_str
 from kombu.utils.json import dumps, loads
 from kombu.utils.scheduling import round_robin_cycle
 from kombu.utils.uuid import uuid
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 logger = logging.getLogger(__name__)
 
@@ -202,8 +200,8 @@ class BulkChannel(stock.Channel):  # type: ignore[misc]
 
     def _connparams(self, asynchronous: bool = False) -> Any:
         parameters = super()._connparams(asynchronous)
+        # No retry is set: kombu publishes in batches only where none is, which tries nothing again.
         parameters["socket_timeout"] = parameters["socket_timeout"] or PATIENCE
-        parameters["retry"] = Retry(NoBackoff(), retries=0)
         return parameters
 
     @contextmanager
