@@ -7,6 +7,7 @@ lost, is made good by the sweeps, so ringing never fails and never takes long.
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache, cached_property
+from math import ceil
 from time import monotonic
 from types import MappingProxyType
 from typing import Any
@@ -135,11 +136,19 @@ class Bell:
         if not self.keeps_what_waits:
             return {"exchange": "", "routing_key": queue, "priority": RETRY_PRIORITY}
         # Through queues whose messages expire, which Celery's workers declare when they start.
-        seconds = max(1, int(countdown))
         return {
             "exchange": level_name(MAX_LEVEL),
-            "routing_key": calculate_routing_key(seconds, queue),
+            "routing_key": calculate_routing_key(int(self.countdown(countdown)), queue),
         }
+
+    def countdown(self, seconds: float) -> float:
+        """The countdown after which a message is not too early: RabbitMQ keeps whole seconds."""
+        return ceil(seconds) if self.keeps_what_waits else seconds
+
+    @property
+    def punctuality(self) -> float:
+        """Seconds that messages may be apart from when they were to come."""
+        return 1.0 if self.keeps_what_waits else 0.1
 
     @cached_property
     def keeps_what_waits(self) -> bool:
@@ -167,6 +176,16 @@ def queue_lengths() -> dict[str, int]:
 def is_answered() -> bool:
     """Whether the broker takes a new connection just now."""
     return _bell().is_answered()
+
+
+def countdown(seconds: float) -> float:
+    """The countdown after which a message is not too early."""
+    return _bell().countdown(seconds)
+
+
+def punctuality() -> float:
+    """Seconds that messages may be apart from when they were to come."""
+    return _bell().punctuality
 
 
 def room() -> int:

@@ -17,9 +17,6 @@ from subscriptions.conf import SubscriptionSettings, part
 from webhooks.sending.outcome import Outcome, OutgoingRequest
 from webhooks.sending.requests_sender import RequestsSender
 
-EARLY = 0.1
-"""Seconds by which one that comes again may be before its turn: messages are not on time."""
-
 RECOVERY = 1.0
 """Seconds until a record that failed is tried again."""
 
@@ -54,7 +51,8 @@ def _turn(claim: Claim, waited: bool) -> float:
         return 0.0
     delivery = claim.lease.delivery
     waiter = Waiter(delivery, claim.lease.endpoint, claim.pace, waited)
-    early = EARLY if waited else 0.0
+    # One that comes again has its turn though its message came before.
+    early = bell.punctuality() if waited else 0.0
     wait = turns.waits(turns.SENDING, [waiter], patience=early)[delivery]
     return wait if wait > early else 0.0
 

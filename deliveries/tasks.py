@@ -34,7 +34,7 @@ def deliver(self: "Task[Any, None]", delivery: str) -> None:
     """Attempt one delivery; retry by countdown where the wait is short."""
     wait = plain_lane.deliver(to_uuid(delivery), waited=self.request.eta is not None)
     if wait is not None:
-        raise self.retry(countdown=wait, priority=bell.RETRY_PRIORITY)
+        raise self.retry(countdown=bell.countdown(wait), priority=bell.RETRY_PRIORITY)
 
 
 @shared_task(name=bell.FAN_OUT, acks_late=True, ignore_result=True)

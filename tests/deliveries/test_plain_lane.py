@@ -4,7 +4,7 @@ from uuid import UUID
 
 import pytest
 
-from deliveries import plain_lane, turns
+from deliveries import bell, plain_lane, turns
 from deliveries.emit import emit
 from deliveries.models import Attempt, Delivery
 from deliveries.pace import Pace
@@ -40,7 +40,7 @@ def goes_back(endpoint: Endpoint) -> tuple[UUID, float]:
 
 def test_not_even_a_turn_that_is_near_is_waited_for(endpoint: Endpoint) -> None:
     delivery, wait = goes_back(endpoint)
-    assert 0 < wait < plain_lane.EARLY
+    assert 0 < wait < bell.punctuality()
     went_back = Delivery.objects.get(pk=delivery)
     assert (went_back.state, went_back.attempt_number) == ("waiting", 0)
     assert not Attempt.objects.filter(delivery=delivery).exists()

@@ -21,7 +21,7 @@ from tests.conftest import MakeEndpoint
 from tests.faults.network import Road
 from tests.processes import QUICK, Process, wait_until
 from tests.rabbitmq import Node, rabbitmq
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer, Receiver, most_in
 from tests.redis_tls import own_certificate
 from tests.webhooks.sending.certificates import Authority
 
@@ -111,6 +111,19 @@ def test_however_many_retries_wait_first_attempts_are_not_held_up(
     emitted = {emit("working.event", {"n": n}).pk for n in range(20)}
     wait_until(lambda: has_arrived(emitted), "every delivery", patience=30)
     assert time.monotonic() - began < COUNTDOWN / 2
+
+
+def test_an_endpoint_with_a_rate_gets_that_though_what_waits_comes_by_the_second(
+    make_endpoint: MakeEndpoint, receiver: Receiver
+) -> None:
+    make_endpoint(url=receiver.url(), rate="10/s", burst=1)
+    emitted = {emit("invoice.paid", {"n": n}).pk for n in range(60)}
+    wait_until(lambda: has_arrived(emitted), "every delivery", patience=60)
+    came = sorted(one.at for one in receiver.received)
+    # A second's worth may come early, and no more.
+    assert most_in(1.0, came) <= 10 + 10 + 3
+    assert came[-1] - came[0] >= (60 - 10) / 10 - 1
+    assert set(Delivery.objects.values_list("attempt_number", flat=True)) == {1}
 
 
 def test_a_node_that_its_certificate_does_not_name_is_not_trusted(
