@@ -1,6 +1,7 @@
 """No list of the admin or the API reads more as the tables grow, whatever it is filtered by."""
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 from django.db import connection, transaction
@@ -81,6 +82,7 @@ class Among:
     rows: dict[type[Model], int]
 
 
+@cache
 def among(deliveries: int, density: Density) -> Among:
     vacuum()  # or what is gone would be read too
     with transaction.atomic(), connection.cursor() as cursor:
