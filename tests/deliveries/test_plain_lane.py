@@ -1,5 +1,7 @@
 """Turns in the plain lane, where whoever waits keeps a slot from others."""
 
+from collections.abc import Callable
+from itertools import count
 from uuid import UUID
 
 import pytest
@@ -9,7 +11,6 @@ from deliveries.emit import emit
 from deliveries.models import Attempt, Delivery
 from deliveries.pace import Pace
 from subscriptions.ids import to_uuid
-from subscriptions.models import Endpoint
 from tests.conftest import MakeEndpoint
 from tests.receiver import Receiver
 
@@ -17,48 +18,50 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("queue")]
 
 
 @pytest.fixture
-def endpoint(make_endpoint: MakeEndpoint, receiver: Receiver) -> Endpoint:
-    return make_endpoint(url=receiver.url(), rate="11/s", burst=1)
+def limited(make_endpoint: MakeEndpoint, receiver: Receiver) -> Callable[..., UUID]:
+    """A delivery to a new endpoint with a rate, whose turn another has taken just now."""
+    number = count()
+
+    def make(rate: str) -> UUID:
+        type_ = f"turn.taken_{next(number)}"
+        endpoint = make_endpoint(type_, url=receiver.url(), rate=rate, burst=1)
+        delivery = Delivery.objects.get(event=emit(type_, None))
+        ask = turns.Ask(to_uuid(endpoint.pk), Pace.of(rate, 1), 1)
+        turns.take(turns.SENDING, [ask], patience=0.0)
+        return to_uuid(delivery.pk)
+
+    return make
 
 
-def has_its_turn_taken(endpoint: Endpoint) -> UUID:
-    """A delivery to an endpoint, the turn of which another has taken just now."""
-    delivery = Delivery.objects.get(event=emit("turn.taken", None))
-    pace = Pace.of(endpoint.rate, endpoint.burst)
-    turns.take(turns.SENDING, [turns.Ask(to_uuid(endpoint.pk), pace, 1)], patience=0.0)
-    return to_uuid(delivery.pk)
-
-
-def goes_back(endpoint: Endpoint) -> tuple[UUID, float]:
-    """A delivery that had to go back, and for how long; of several, as the turn is soon there."""
-    for _ in range(50):
-        delivery = has_its_turn_taken(endpoint)
+@pytest.fixture
+def gone_back(limited: Callable[..., UUID]) -> tuple[UUID, float]:
+    """A delivery that had to go back, and for how long."""
+    for _ in range(50):  # the turn is there soon
+        delivery = limited("11/s")
         if (wait := plain_lane.deliver(delivery)) is not None:
             return delivery, wait
     raise AssertionError("none went back")
 
 
-def test_not_even_a_turn_that_is_near_is_waited_for(endpoint: Endpoint) -> None:
-    delivery, wait = goes_back(endpoint)
+def test_not_even_a_turn_that_is_near_is_waited_for(gone_back: tuple[UUID, float]) -> None:
+    delivery, wait = gone_back
     assert 0 < wait < bell.punctuality()
-    went_back = Delivery.objects.get(pk=delivery)
-    assert (went_back.state, went_back.attempt_number) == ("waiting", 0)
+    its_row = Delivery.objects.get(pk=delivery)
+    assert (its_row.state, its_row.attempt_number) == ("waiting", 0)
     assert not Attempt.objects.filter(delivery=delivery).exists()
 
 
 def test_one_that_comes_again_a_moment_too_early_has_its_turn(
-    endpoint: Endpoint, receiver: Receiver
+    gone_back: tuple[UUID, float],
 ) -> None:
-    delivery, _ = goes_back(endpoint)
+    delivery, _ = gone_back
     assert plain_lane.deliver(delivery, waited=True) is None
     assert Delivery.objects.get(pk=delivery).state == "delivered"
 
 
 def test_one_that_comes_again_much_too_early_goes_back(
-    endpoint: Endpoint, receiver: Receiver
+    limited: Callable[..., UUID], receiver: Receiver
 ) -> None:
-    endpoint.rate = "1/m"
-    endpoint.save()
-    wait = plain_lane.deliver(has_its_turn_taken(endpoint), waited=True)
+    wait = plain_lane.deliver(limited("1/m"), waited=True)
     assert wait == pytest.approx(60, abs=5)
     assert receiver.received == []
