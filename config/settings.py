@@ -23,7 +23,8 @@ DEBUG = env.bool("DEBUG", default=False)
 
 def secret(name: str, in_debug: str) -> str:
     """A secret has a default only where DEBUG says that nothing is at stake."""
-    value: str = env.str(name, default=in_debug if DEBUG else "")
+    # Not by way of env, to which what begins with a dollar is another variable's name.
+    value = os.environ.get(name, in_debug if DEBUG else "")
     if not value:
         raise ImproperlyConfigured(f"Set {name} in the environment (or DEBUG=1 to try things out).")
     return value

@@ -59,6 +59,11 @@ def test_the_production_settings_pass_django_s_own_check() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
+def test_a_secret_key_may_begin_with_a_dollar() -> None:
+    checked = check_deploy(SECRET_KEY="$" + PRODUCTION["SECRET_KEY"])
+    assert checked.returncode == 0, checked.stderr
+
+
 @pytest.mark.django_db(transaction=True)
 def test_behind_tls_all_is_https_and_cookies_are_this_host_s_alone() -> None:
     # Its password is for a process with the production settings, and is hashed as there.
