@@ -136,9 +136,10 @@ class Bell:
         if not self.keeps_what_waits:
             return {"exchange": "", "routing_key": queue, "priority": RETRY_PRIORITY}
         # Through queues whose messages expire, which Celery's workers declare when they start.
+        seconds = max(1, int(self.countdown(countdown)))
         return {
             "exchange": level_name(MAX_LEVEL),
-            "routing_key": calculate_routing_key(int(self.countdown(countdown)), queue),
+            "routing_key": calculate_routing_key(seconds, queue),
         }
 
     def countdown(self, seconds: float) -> float:
