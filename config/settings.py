@@ -260,7 +260,7 @@ ANGARIUM_VARIABLES = {
     "LEASE_MARGIN": env.float,
     "LOST_AFTER": env.float,
     "MAX_PAYLOAD_BYTES": env.int,
-    "METRICS_TOKEN": env.str,
+    "METRICS_TOKEN": os.environ.__getitem__,  # as secrets above, it may begin with a dollar
     "PORTAL_COLOUR": env.str,
     "PORTAL_EMBED_ORIGINS": env.list,
     "PORTAL_LINK_AGE": env.float,

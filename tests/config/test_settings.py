@@ -59,8 +59,9 @@ def test_the_production_settings_pass_django_s_own_check() -> None:
     assert checked.returncode == 0, checked.stderr
 
 
-def test_a_secret_key_may_begin_with_a_dollar() -> None:
-    checked = check_deploy(SECRET_KEY="$" + PRODUCTION["SECRET_KEY"])
+@pytest.mark.parametrize("name", ["SECRET_KEY", "ANGARIUM_METRICS_TOKEN"])
+def test_a_secret_may_begin_with_a_dollar(name: str) -> None:
+    checked = check_deploy(**{name: "$" + PRODUCTION["SECRET_KEY"]})
     assert checked.returncode == 0, checked.stderr
 
 
