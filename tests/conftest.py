@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 from django.apps import apps
-from django.conf import LazySettings
+from django.conf import LazySettings, settings
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.dispatch import receiver as on_signal
@@ -52,6 +53,13 @@ def quick_passwords() -> Iterator[None]:
     """Hundreds of tests log in; only a guess is to take long."""
     with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
         yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def empty_redis() -> None:
+    """A worker that was killed leaves messages unacknowledged, which a later file would count."""
+    with redis.Redis.from_url(settings.REDIS_URL) as client:
+        client.flushdb()
 
 
 @on_signal(connection_created)
