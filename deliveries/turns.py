@@ -2,8 +2,9 @@
 
 Those who may be sent within `patience` get a turn, which they then keep to. All others form a line:
 each gets a time to come again, one after the other. Who comes again has waited, and goes before
-whoever has not; who has not waited goes behind the line while there is one. So each waits its time
-once, however many there are, and nobody overtakes. Without Redis all may go at once.
+whoever has not; who has not waited goes behind the line while there is one, unless the line leaves
+its turns unused. So each waits its time once, however many there are, nobody overtakes who comes in
+time, and no turn is lost while somebody is there. Without Redis all may go at once.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,25 +26,35 @@ for i, key in ipairs(KEYS) do
     local interval, tolerance = tonumber(ARGV[4 * i - 2]), tonumber(ARGV[4 * i - 1])
     local count, waited = tonumber(ARGV[4 * i]), ARGV[4 * i + 1] == '1'
     local known = redis.call('HMGET', key, 'clock', 'line')
-    local clock = math.max(now, tonumber(known[1]) or 0)
+    local stood = tonumber(known[1]) or 0
+    local clock = math.max(now, stood)
     local line = math.max(now, tonumber(known[2]) or 0)
-    local ahead, turns = clock - now, 0
-    if waited or line <= now then
-        turns = math.floor((patience + tolerance - ahead) / interval) + 1
-        turns = math.max(0, math.min(count, turns))
+    local ahead = clock - now
+    local room = patience + tolerance - ahead
+    if line > now and not waited then
+        local spare = tolerance - math.max(tolerance / 2, interval)
+        room = spare - math.max(stood - now, math.min(0, spare))
     end
-    clock = clock + turns * interval
+    local turns = math.max(0, math.min(count, math.floor(room / interval) + 1))
+    if turns > 0 then
+        clock = clock + turns * interval
+        stood = clock
+    end
     local start = math.max(line, clock - tolerance)
     if count > turns then
         line = start + (count - turns) * interval
     end
-    redis.call('HSET', key, 'clock', clock, 'line', line)
+    redis.call('HSET', key, 'clock', stood, 'line', line)
     redis.call('PEXPIRE', key, math.ceil((math.max(clock, line) - now) * 1000) + 1000)
     answers[i] = {turns, tostring(ahead), tostring(start - now)}
 end
 return answers
 """
 """ARGV: the patience, then for each key interval, tolerance, count, and whether these have waited.
+
+Who has not waited has turns beside a line once it has left half a burst unused, or one whole turn
+where that is more; that much is kept for who comes again late. So a clock that stands still is in
+the past, by as much as was left.
 
 Returns for each how many have a turn, how far the clock was ahead, and after how many seconds the
 first of the others may come again.

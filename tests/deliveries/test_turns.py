@@ -3,14 +3,17 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
+import redis
 
 from deliveries import turns
 from deliveries.pace import Pace
 from deliveries.turns import Ask, Turnstiles, Waiter
 from tests.conftest import Configure
+from tests.processes import wait_until
 
 REDIS_URL = os.environ["REDIS_URL"]
 SLOW = Pace(interval=10.0, burst=2)
+MINUTELY = 60.0
 
 
 @pytest.fixture
@@ -22,6 +25,14 @@ def take(ask: Ask, patience: float = 0.0) -> turns.Turns:
     given = Turnstiles(REDIS_URL).take(turns.SENDING, [ask], patience=patience)
     assert given is not None
     return given[0]
+
+
+def stand(endpoint: UUID, *, ahead: float) -> None:
+    """Have a line of an hour at an endpoint, whose clock is so many seconds ahead, or behind."""
+    with redis.Redis.from_url(REDIS_URL) as client:
+        now = client.time()[0]
+        key = f"angarium:turn:{turns.SENDING}:{endpoint.hex}"
+        client.hset(key, mapping={"clock": now + ahead, "line": now + 3600})
 
 
 def near(*waits: float) -> object:
@@ -50,6 +61,33 @@ def test_one_that_comes_again_too_soon_goes_to_the_end_of_the_line(endpoint: UUI
     take(Ask(endpoint, SLOW, 4))
     again = take(Ask(endpoint, SLOW, 1, waited=True))
     assert (again.go, again.come_again) == ([], near(30))
+
+
+@pytest.mark.parametrize("burst, left, go", [(1, 3, 1), (2, 3, 1), (3, 3, 2), (6, 9, 3)])
+def test_a_line_that_leaves_its_turns_unused_keeps_half_of_the_burst(
+    endpoint: UUID, burst: int, left: int, go: int
+) -> None:
+    stand(endpoint, ahead=-left * MINUTELY)
+    pace = Pace(MINUTELY, burst)
+    others = take(Ask(endpoint, pace, 9))
+    assert (len(others.go), others.come_again[0]) == (go, pytest.approx(3600, abs=5))
+    assert len(take(Ask(endpoint, pace, 9, waited=True)).go) == burst - go
+
+
+@pytest.mark.parametrize("burst, ahead", [(1, -0.5), (2, 0.5), (3, 1.5), (6, 3)])
+def test_who_has_not_waited_has_no_turn_that_one_who_waits_may_still_come_for(
+    endpoint: UUID, burst: int, ahead: float
+) -> None:
+    stand(endpoint, ahead=ahead * MINUTELY)
+    pace = Pace(MINUTELY, burst)
+    assert take(Ask(endpoint, pace, 9), patience=MINUTELY).go == []
+    assert take(Ask(endpoint, pace, 1, waited=True)).go == [0]
+
+
+def test_those_who_are_refused_do_not_keep_each_other_from_what_is_left(endpoint: UUID) -> None:
+    pace = Pace(interval=0.2, burst=1)
+    take(Ask(endpoint, pace, 1000))
+    wait_until(lambda: take(Ask(endpoint, pace, 1)).go, "a turn that the line leaves", pause=0.01)
 
 
 def test_with_patience_more_have_a_turn_and_wait_for_it(endpoint: UUID) -> None:
