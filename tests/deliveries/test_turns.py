@@ -63,7 +63,7 @@ def test_one_that_comes_again_too_soon_goes_to_the_end_of_the_line(endpoint: UUI
     assert (again.go, again.come_again) == ([], near(30))
 
 
-@pytest.mark.parametrize("burst, left, go", [(1, 3, 1), (2, 3, 1), (3, 3, 2), (6, 9, 3)])
+@pytest.mark.parametrize(("burst", "left", "go"), [(1, 3, 1), (2, 3, 1), (3, 3, 2), (6, 9, 3)])
 def test_a_line_that_leaves_its_turns_unused_keeps_half_of_the_burst(
     endpoint: UUID, burst: int, left: int, go: int
 ) -> None:
@@ -74,7 +74,7 @@ def test_a_line_that_leaves_its_turns_unused_keeps_half_of_the_burst(
     assert len(take(Ask(endpoint, pace, 9, waited=True)).go) == burst - go
 
 
-@pytest.mark.parametrize("burst, ahead", [(1, -0.5), (2, 0.5), (3, 1.5), (6, 3)])
+@pytest.mark.parametrize(("burst", "ahead"), [(1, -0.5), (2, 0.5), (3, 1.5), (6, 3)])
 def test_who_has_not_waited_has_no_turn_that_one_who_waits_may_still_come_for(
     endpoint: UUID, burst: int, ahead: float
 ) -> None:
