@@ -7,7 +7,7 @@ delivery costs each part, of which tests/bench/limits.py reckons the limits of l
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -249,7 +249,11 @@ def postgres() -> list[psutil.Process]:
 
 def postgres_cpu() -> float:
     """Seconds of CPU of the server's processes, those that have ended included."""
-    return sum(sum(one.cpu_times()[:4]) for one in postgres())
+    seconds = 0.0
+    for one in postgres():
+        with suppress(psutil.NoSuchProcess):  # it has ended just now, and counts as its parent's
+            seconds += sum(one.cpu_times()[:4])
+    return seconds
 
 
 def cost_of_one(
