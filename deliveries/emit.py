@@ -17,6 +17,8 @@ from subscriptions import event_types
 from subscriptions.catalogue import check_event
 from subscriptions.channels import InvalidChannels, normalized
 from subscriptions.conf import part
+from subscriptions.filtering import note_failures, sift
+from subscriptions.matching import endpoints_matching
 from subscriptions.models import Subscriber
 from webhooks import payloads
 
@@ -74,6 +76,11 @@ def emit(
     owner = _subscriber_id(subscriber)
     check_event(type, payload, subscriber=owner)
 
+    limit = settings.fan_out_inline_limit
+    matches = endpoints_matching(type, subscriber=owner, channels=on_channels, limit=limit + 1)
+    sifted = sift(matches if len(matches) <= limit else [], lambda: json.loads(payload))
+    inline = sifted.judged == len(matches)
+    passing = sifted.passing if inline else []
     event = Event(
         type=type,
         subscriber_id=owner,
@@ -82,14 +89,17 @@ def emit(
         occurred_at=occurred_at or timezone.now(),
         idempotency_key=idempotency_key,
         ordering_key=ordering_key,
+        delivery_count=len(passing),
+        fanned_out_at=timezone.now() if inline else None,
         traceparent=tracing.current(),
     )
-    made = write_event(event)
+    made = write_event(event, passing)
     if made is None:
         return _first(event, occurred_at)
     telling.emitted()
-    if event.fanned_out_at is not None:
+    if inline:
         transaction.on_commit(made.announce, robust=True)
+        note_failures(event.pk, sifted.failures)
     else:
         transaction.on_commit(lambda: bell.ring_for_fan_out([event.pk]), robust=True)
     return event

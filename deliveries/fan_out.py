@@ -16,92 +16,69 @@ from deliveries.ordering import Queue
 from subscriptions.conf import part
 from subscriptions.filtering import note_failures, sift
 from subscriptions.ids import to_uuid
-from subscriptions.matching import Match, endpoints_matching, matching
-
-LEFT_TO_THE_FAN_OUT = -1
-"""A limit that even no delivery is above."""
-
-FIRST_STATE = """
-    CASE WHEN endpoint.ordered AND event.ordering_key IS NOT NULL THEN 'queued'
-         WHEN NOT endpoint.takes_deliveries THEN 'held'
-         WHEN endpoint.batch_events IS NULL THEN 'pending'
-         ELSE 'gathering' END
-"""
+from subscriptions.matching import Match, endpoints_matching
 
 DELIVERIES = """
     INSERT INTO deliveries_delivery
            (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at,
             ordering_key, ordinal)
-    SELECT new.id, new.event, new.endpoint, new.state, 0, 0, now(),
+    SELECT new.id, event.id, new.endpoint, new.state, 0, 0, now(),
            CASE new.state WHEN 'pending' THEN now() END,
-           CASE new.state WHEN 'queued' THEN new.ordering_key END,
-           CASE new.state WHEN 'queued' THEN new.ordinal END
-      FROM new
+           CASE new.state WHEN 'queued' THEN event.ordering_key END,
+           CASE new.state WHEN 'queued' THEN event.ordinal END
+      FROM event, unnest(%(ids)s::uuid[], %(endpoints)s::uuid[], %(states)s::text[])
+           AS new (id, endpoint, state)
         ON CONFLICT (event_id, endpoint_id) DO NOTHING
- RETURNING id, event_id, endpoint_id, state, ordering_key
-"""
-
-# Nothing is written where filters are to be judged first, and no delivery where there are too many.
-# The deliveries' ids are one id whose last digits count.
-WRITE_EVENT = f"""
-    WITH match AS MATERIALIZED ({{matching}}
-    ), found AS (
-        SELECT count(*), count(*) <= %(inline_limit)s AS inline FROM match
-        HAVING %(judged)s OR count(filters) = 0 OR count(*) > %(inline_limit)s
-    ), event AS (
-        INSERT INTO deliveries_event
-               (id, type, subscriber_id, channels, payload, occurred_at, created_at,
-                idempotency_key, delivery_count, fanned_out_at, traceparent, ordering_key, ordinal)
-        SELECT %(event)s, %(type)s, %(subscriber)s, %(channels)s::varchar[], %(payload)s,
-               %(occurred_at)s, %(created_at)s, %(idempotency_key)s,
-               CASE WHEN found.inline THEN found.count ELSE 0 END,
-               CASE WHEN found.inline THEN %(created_at)s END,
-               %(traceparent)s, %(ordering_key)s,
-               CASE WHEN %(ordering_key)s::text IS NOT NULL THEN nextval('deliveries_ordinal') END
-          FROM found
-            ON CONFLICT DO NOTHING
-     RETURNING id, fanned_out_at, ordering_key, ordinal
-    ), new AS (
-        SELECT (left(%(id)s, -5) || lpad(to_hex(row_number() OVER ()), 5, '0'))::uuid AS id,
-               event.id AS event, endpoint.id AS endpoint, {FIRST_STATE} AS state,
-               event.ordering_key, event.ordinal
-          FROM event JOIN match endpoint ON event.fanned_out_at IS NOT NULL
-    ), delivery AS ({DELIVERIES})
-    SELECT (SELECT count(*) FROM event), delivery.id, delivery.state, match.*
-      FROM (SELECT) one LEFT JOIN match ON true
-      LEFT JOIN delivery ON delivery.endpoint_id = match.id
+ RETURNING id, state
 """
 
 MAKE_DELIVERIES = f"""
-    WITH new AS (
-        SELECT given.id, event.id AS event, endpoint.id AS endpoint, {FIRST_STATE} AS state,
-               event.ordering_key, event.ordinal
-          FROM deliveries_event event
-         CROSS JOIN unnest(%(ids)s::uuid[], %(endpoints)s::uuid[]) AS given (id, endpoint)
-          JOIN subscriptions_endpoint endpoint ON endpoint.id = given.endpoint
-         WHERE event.id = %(event)s
+    WITH event AS (
+        SELECT id, ordering_key, ordinal FROM deliveries_event WHERE id = %(event)s
     ) {DELIVERIES}
 """
 
+WRITE_EVENT = f"""
+    WITH event AS (
+        INSERT INTO deliveries_event
+               (id, type, subscriber_id, channels, payload, occurred_at, created_at,
+                idempotency_key, delivery_count, fanned_out_at, traceparent, ordering_key, ordinal)
+        VALUES (%(event)s, %(type)s, %(subscriber)s, %(channels)s, %(payload)s, %(occurred_at)s,
+                %(created_at)s, %(idempotency_key)s, %(delivery_count)s, %(fanned_out_at)s,
+                %(traceparent)s, %(ordering_key)s,
+                CASE WHEN %(ordering_key)s::text IS NOT NULL
+                     THEN nextval('deliveries_ordinal') END)
+            ON CONFLICT DO NOTHING
+     RETURNING id, ordering_key, ordinal
+    ), delivery AS ({DELIVERIES})
+    SELECT (SELECT count(*) FROM event), ARRAY(SELECT id FROM delivery WHERE state = 'pending')
+"""
+
+
 # The other way round: many events, one endpoint. Whoever drops old events has locked them.
-MAKE_MISSED = f"""
+MAKE_MISSED = """
     WITH event AS (
         SELECT id, ordering_key, ordinal FROM deliveries_event
          WHERE id = ANY(%(events)s)
          ORDER BY id FOR NO KEY UPDATE
-    ), new AS (
-        SELECT given.id, event.id AS event, endpoint.id AS endpoint, {FIRST_STATE} AS state,
-               event.ordering_key, event.ordinal
+    ), made AS (
+        INSERT INTO deliveries_delivery
+               (id, event_id, endpoint_id, state, attempt_number, round_start, created_at, rung_at,
+                ordering_key, ordinal)
+        SELECT new.id, event.id, %(endpoint)s, new.state, 0, 0, now(),
+               CASE new.state WHEN 'pending' THEN now() END,
+               CASE new.state WHEN 'queued' THEN event.ordering_key END,
+               CASE new.state WHEN 'queued' THEN event.ordinal END
           FROM event
-          JOIN unnest(%(ids)s::uuid[], %(events)s::uuid[]) AS given (id, event)
-               ON given.event = event.id
-          JOIN subscriptions_endpoint endpoint ON endpoint.id = %(endpoint)s
-    ), made AS ({DELIVERIES}
+          JOIN unnest(%(ids)s::uuid[], %(events)s::uuid[], %(states)s::text[])
+               AS new (id, event, state) ON new.event = event.id
+            ON CONFLICT (event_id, endpoint_id) DO NOTHING
+     RETURNING id, event_id, state, ordering_key
     ), counted AS (
         UPDATE deliveries_event event SET delivery_count = delivery_count + 1
           FROM made WHERE event.id = made.event_id
     )
-    SELECT id, event_id, endpoint_id, state, ordering_key FROM made
+    SELECT id, state, ordering_key FROM made
 """
 
 
@@ -127,86 +104,48 @@ class Made:
             bell.ring(ordering.advance(self.queues))
 
 
-def write_event(event: Event) -> Made | None:
-    """Insert `event` and a delivery for each endpoint that gets it, in one statement.
+def write_event(event: Event, matches: Sequence[Match]) -> Made | None:
+    """Insert `event` and a delivery for each match, in one statement.
 
-    It takes two where filters are to be judged. Where there are more than FAN_OUT_INLINE_LIMIT, or
-    their filters take long, the event's `fanned_out_at` stays None: the fan-out makes them. None,
-    and nothing is written, where an event with its idempotency key is there already.
+    None, and nothing is written, where an event with its idempotency key is there already.
     """
-    limit = part(DeliverySettings).fan_out_inline_limit
     event.created_at = timezone.now()
-    written, matches, made = _write(event, limit)
-    failures: Mapping[str, str] = {}
-    if not written and any(match.filters for match in matches):
-        sifted = sift(matches, lambda: event.data)
-        if sifted.judged == len(matches):
-            passing, failures = [match.endpoint for match in sifted.passing], sifted.failures
-        else:
-            passing, limit = [], LEFT_TO_THE_FAN_OUT
-        written, matches, made = _write(event, limit, passing)
-    if not written:
-        return None
-    event._state.adding = False
-    if len(matches) <= limit:
-        event.delivery_count, event.fanned_out_at = made.count, event.created_at
-    note_failures(event.pk, failures)
-    return made
-
-
-def _write(
-    event: Event, limit: int, among: Sequence[UUID] | None = None
-) -> tuple[bool, list[Match], Made]:
-    """Whether the event is written, which endpoints match, and what was made for them."""
-    statement, parameters = matching(
-        event.type,
-        subscriber=event.subscriber_id,
-        channels=event.channels,
-        among=among,
-        limit=limit + 1,
-    )
     with connection.cursor() as cursor:
         cursor.execute(
-            WRITE_EVENT.format(matching=statement),
+            WRITE_EVENT,
             {
-                **parameters,
-                "inline_limit": limit,
-                "judged": among is not None,
-                "id": str(uuid7()),
                 "event": to_uuid(event.pk),
                 "type": event.type,
+                "subscriber": event.subscriber_id and to_uuid(event.subscriber_id),
+                "channels": event.channels,
                 "payload": event.payload,
                 "occurred_at": event.occurred_at,
                 "created_at": event.created_at,
                 "idempotency_key": event.idempotency_key,
+                "delivery_count": event.delivery_count,
+                "fanned_out_at": event.fanned_out_at,
                 "traceparent": event.traceparent,
                 "ordering_key": event.ordering_key,
+                **_new_deliveries(event, matches),
             },
         )
-        rows = cursor.fetchall()
-    matches = {row[3]: Match.of(row[3:]) for row in rows if row[3] is not None}
-    made = [(delivery, endpoint, state) for _, delivery, state, endpoint, *_ in rows if delivery]
-    return bool(rows[0][0]), list(matches.values()), _made(event, matches, made)
+        [(written, pending)] = cursor.fetchall()
+    event._state.adding = False
+    return _made(event, matches, len(matches), pending) if written else None
 
 
 def make_deliveries(event: Event, matches: Sequence[Match]) -> Made:
     """Insert a delivery of `event` to each endpoint that has none yet; tells which were made."""
     if not matches:
         return Made()
-    by_endpoint = {match.endpoint: match for match in matches}
     with connection.cursor() as cursor:
         cursor.execute(
             MAKE_DELIVERIES,
-            {
-                "event": to_uuid(event.pk),
-                "ids": [uuid7() for _ in by_endpoint],
-                "endpoints": list(by_endpoint),
-            },
+            {"event": to_uuid(event.pk), **_new_deliveries(event, matches)},
         )
-        made = [
-            (delivery, endpoint, state) for delivery, _, endpoint, state, _ in cursor.fetchall()
-        ]
-    return _made(event, by_endpoint, made)
+        made = cursor.fetchall()
+    pending = [delivery for delivery, state in made if state == "pending"]
+    return _made(event, matches, len(made), pending)
 
 
 def make_missed(match: Match, events: Mapping[UUID, str | None]) -> Made:
@@ -217,34 +156,42 @@ def make_missed(match: Match, events: Mapping[UUID, str | None]) -> Made:
             {
                 "ids": [uuid7() for _ in events],
                 "events": list(events),
+                "states": [_first_state(key, match) for key in events.values()],
                 "endpoint": match.endpoint,
             },
         )
         made = cursor.fetchall()
     return Made(
         len(made),
-        pending=[delivery for delivery, _, _, state, _ in made if state == "pending"],
-        gathering=[match for *_, state, _ in made if state == "gathering"],
-        queues=[(match.endpoint, key) for *_, state, key in made if state == "queued"],
+        pending=[delivery for delivery, state, _ in made if state == "pending"],
+        gathering=[match for _, state, _ in made if state == "gathering"],
+        queues=[(match.endpoint, key) for _, state, key in made if state == "queued"],
     )
 
 
-def _made(
-    event: Event, matches: Mapping[UUID, Match], made: Sequence[tuple[UUID, UUID, str]]
-) -> Made:
-    """What was made, by the id, the endpoint and the state of each delivery."""
-    gathering = [matches[endpoint] for _, endpoint, state in made if state == "gathering"]
-    return Made(
-        len(made),
-        pending=[delivery for delivery, _, state in made if state == "pending"],
-        gathering=gathering,
-        data_bytes=len(event.payload.encode()) if gathering else 0,
-        queues=[
-            (endpoint, event.ordering_key)
-            for _, endpoint, state in made
-            if state == "queued" and event.ordering_key is not None
-        ],
-    )
+def _new_deliveries(event: Event, matches: Sequence[Match]) -> dict[str, list[object]]:
+    return {
+        "ids": [uuid7() for _ in matches],
+        "endpoints": [match.endpoint for match in matches],
+        "states": [_first_state(event.ordering_key, match) for match in matches],
+    }
+
+
+def _first_state(ordering_key: str | None, match: Match) -> str:
+    if match.ordered and ordering_key is not None:
+        return "queued"
+    if not match.takes_deliveries:
+        return "held"
+    return "pending" if match.batch_events is None else "gathering"
+
+
+def _made(event: Event, matches: Sequence[Match], count: int, pending: Sequence[UUID]) -> Made:
+    gathering = [match for match in matches if match.batch_events and match.takes_deliveries]
+    queues: list[Queue] = []
+    if event.ordering_key is not None:
+        queues = [(match.endpoint, event.ordering_key) for match in matches if match.ordered]
+    data_bytes = len(event.payload.encode()) if gathering else 0
+    return Made(count, pending, gathering, data_bytes, queues)
 
 
 def fan_out_chunk(event_id: str) -> Made | None:

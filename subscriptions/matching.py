@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
 from uuid import UUID
 
 from django.db import connection
@@ -18,7 +17,7 @@ MATCHING = """
            CASE WHEN every(subscription.filter <> '') THEN
                 jsonb_object_agg(subscription.id, subscription.filter)
                 FILTER (WHERE subscription.filter <> '')
-           END AS filters
+           END
       FROM subscriptions_subscription subscription
       JOIN subscriptions_endpoint endpoint ON endpoint.id = subscription.endpoint_id
      WHERE subscription.enabled
@@ -27,7 +26,6 @@ MATCHING = """
        AND endpoint.state <> 'deleted'
        AND (%(subscriber)s::uuid IS NULL OR endpoint.subscriber_id = %(subscriber)s)
        AND (%(after)s::uuid IS NULL OR endpoint.id > %(after)s)
-       AND (%(among)s::uuid[] IS NULL OR endpoint.id = ANY(%(among)s))
        {seen}
      GROUP BY endpoint.id
      ORDER BY endpoint.id
@@ -58,41 +56,6 @@ class Match:
     filters: Mapping[str, str] | None = None
     """Where it gets the event only if a filter lets it pass: the filters, by subscription."""
 
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> Self:
-        """What a row of the matching statement says."""
-        filters = row[-1] and json.loads(row[-1])
-        return cls(*row[:-1], filters)  # type: ignore[call-arg]  # it cannot count them
-
-
-def matching(
-    event_type: str,
-    *,
-    subscriber: str | None,
-    channels: Sequence[str] | None = None,
-    limit: int,
-    after: UUID | None = None,
-    among: Sequence[UUID] | None = None,
-) -> tuple[str, dict[str, Any]]:
-    """The statement that finds the endpoints of an event, for a larger one; and its parameters.
-
-    It gives at most `limit` endpoints, in order of their ids, from the one behind `after` on, and
-    of those alone that are `among` some. Endpoints that are paused or disabled are among them: what
-    they miss is held for them. An event on no channel is not for subscriptions that ask for some;
-    nor is one of a type that does not exist to a subscriber for its endpoints.
-    """
-    known = catalogue.get(event_type)
-    feature_flag = "" if known is None else known.feature_flag
-    return SEEN_BY_SOME if feature_flag else SEEN_BY_ALL, {
-        "patterns": patterns_matching(event_type),
-        "channels": None if channels is None else list(channels),
-        "subscriber": None if subscriber is None else to_uuid(subscriber),
-        "after": after,
-        "among": among,
-        "limit": limit,
-        "feature_flag": feature_flag,
-    }
-
 
 def endpoints_matching(
     event_type: str,
@@ -102,10 +65,27 @@ def endpoints_matching(
     limit: int,
     after: UUID | None = None,
 ) -> list[Match]:
-    """The endpoints that get an event, as `matching` finds them."""
-    statement, parameters = matching(
-        event_type, subscriber=subscriber, channels=channels, limit=limit, after=after
-    )
+    """At most `limit` endpoints, in order of their ids, from the one behind `after` on.
+
+    Endpoints that are paused or disabled are among them: what they miss is held for them. An event
+    on no channel is not for subscriptions that ask for some; nor is one of a type that does not
+    exist to a subscriber for its endpoints.
+    """
+    known = catalogue.get(event_type)
+    feature_flag = "" if known is None else known.feature_flag
     with connection.cursor() as cursor:
-        cursor.execute(statement, parameters)
-        return [Match.of(row) for row in cursor.fetchall()]
+        cursor.execute(
+            SEEN_BY_SOME if feature_flag else SEEN_BY_ALL,
+            {
+                "patterns": patterns_matching(event_type),
+                "channels": None if channels is None else list(channels),
+                "subscriber": None if subscriber is None else to_uuid(subscriber),
+                "after": after,
+                "limit": limit,
+                "feature_flag": feature_flag,
+            },
+        )
+        return [
+            Match(*row[:-1], row[-1] and json.loads(row[-1]))  # type: ignore[call-arg]
+            for row in cursor.fetchall()
+        ]
