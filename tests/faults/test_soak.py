@@ -129,8 +129,6 @@ def test_at_a_steady_rate_neither_memory_nor_descriptors_nor_connections_grow(
         memory = course.memory()
         growth = memory and (memory[1] - memory[0]) * 3600 / (seconds * 2 / 3)
         soak_table.append((name, ledger.lane, *(memory or (None, None)), growth, before, after))
-        # In a few seconds a busy machine has now more in flight, now less: one connection for each,
-        # up to 20. If each delivery left one behind, it would be a hundred more.
-        assert after <= before + enough(20, 2), name
+        assert after <= before + 2, (name, samples[name])
         # What is taken in a few seconds says little of an hour.
-        assert memory is None or memory[1] - memory[0] < enough(20, 2), name
+        assert memory is None or memory[1] - memory[0] < enough(20, 2), (name, samples[name])
