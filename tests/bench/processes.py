@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -14,6 +14,21 @@ from typing import IO
 import psutil
 
 from tests.processes import ROOT
+
+
+def family_of(pid: int) -> list[psutil.Process]:
+    """A process and its descendants."""
+    parent = psutil.Process(pid)
+    return [parent, *parent.children(recursive=True)]
+
+
+def cpu_of(family: Iterable[psutil.Process]) -> float:
+    """Seconds of CPU of these processes and of those of their children that have ended."""
+    seconds = 0.0
+    for one in family:
+        with suppress(psutil.NoSuchProcess):  # it has ended just now, and counts as its parent's
+            seconds += sum(one.cpu_times()[:4])
+    return seconds
 
 
 class Measured:
@@ -24,16 +39,12 @@ class Measured:
         self.log = log
 
     def cpu(self) -> float:
-        """Seconds of CPU that the process and its living children have taken."""
-        parent = psutil.Process(self.child.pid)
-        family = [parent, *parent.children(recursive=True)]
-        return sum(sum(one.cpu_times()[:4]) for one in family)
+        """Seconds of CPU that the process and its children have taken."""
+        return cpu_of(family_of(self.child.pid))
 
     def memory(self) -> int:
         """Bytes of its own that the family holds (USS)."""
-        parent = psutil.Process(self.child.pid)
-        family = [parent, *parent.children(recursive=True)]
-        return sum(one.memory_full_info().uss for one in family)
+        return sum(one.memory_full_info().uss for one in family_of(self.child.pid))
 
 
 class Receiver:

@@ -7,7 +7,7 @@ delivery costs each part, of which tests/bench/limits.py reckons the limits of l
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -243,17 +243,12 @@ def postgres() -> list[psutil.Process]:
     with connection.cursor() as cursor:
         cursor.execute("SHOW data_directory")
         directory = Path(cursor.fetchone()[0])
-    postmaster = psutil.Process(int((directory / "postmaster.pid").read_text().split()[0]))
-    return [postmaster, *postmaster.children(recursive=True)]
+    return processes.family_of(int((directory / "postmaster.pid").read_text().split()[0]))
 
 
 def postgres_cpu() -> float:
     """Seconds of CPU of the server's processes, those that have ended included."""
-    seconds = 0.0
-    for one in postgres():
-        with suppress(psutil.NoSuchProcess):  # it has ended just now, and counts as its parent's
-            seconds += sum(one.cpu_times()[:4])
-    return seconds
+    return processes.cpu_of(postgres())
 
 
 def cost_of_one(

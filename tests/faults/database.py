@@ -32,11 +32,11 @@ def stopped(mode: Literal["fast", "immediate"]) -> Iterator[None]:
     try:
         yield
     finally:
-        # It gives up after ten seconds; a busy machine may take longer to recover.
-        with suppress(subprocess.TimeoutExpired):
+        try:
             server.ensure_postgres_running()
-        wait_until(takes_connections, "PostgreSQL to have recovered")
-        server.ensure_postgres_running()
+        except subprocess.TimeoutExpired:  # after ten seconds; to recover may take longer
+            wait_until(takes_connections, "PostgreSQL to have recovered")
+            server.ensure_postgres_running()
 
 
 def takes_connections() -> bool:
